@@ -1,0 +1,16 @@
+# attune_test_area(FOLDER): builds test_<name> from FOLDER/*_test.cpp and registers it with ctest. A folder with a
+# CMakeLists.txt of its own is added instead; a folder without tests is passed over.
+function(attune_test_area folder)
+  get_filename_component(area ${folder} NAME)
+  if(EXISTS ${folder}/CMakeLists.txt)
+    add_subdirectory(${folder})
+    return()
+  endif()
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*_test.cpp)
+  if(sources)
+    add_executable(test_${area} ${sources})
+    target_include_directories(test_${area} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+    target_link_libraries(test_${area} PRIVATE attune_test_main)
+    add_test(NAME ${area} COMMAND test_${area})
+  endif()
+endfunction()

@@ -1,0 +1,1 @@
+#include <attune/core/parallel.inl.hpp>
