@@ -18,8 +18,8 @@ struct Batch {
   std::vector<std::int32_t> input_ids;       ///< N
   std::vector<std::int32_t> token_type_ids;  ///< N, or empty for all zero
   Segments segments;                         ///< B sequences of N tokens
-  /// Class numbers: B for sequence classification, N for token classification and masked or causal language models
-  /// (ignore_index leaves a token out), empty when there are none.
+  /// Class numbers: B for sequence classification, N for token classification and masked or causal language
+  /// models (ignore_index leaves a token out), empty when there are none.
   std::vector<std::int32_t> labels;
   /// Float targets, row-major [B, num_labels]: multi-label (0 or 1) and regression; empty otherwise.
   std::vector<float> targets;
@@ -29,8 +29,8 @@ struct Batch {
   std::int64_t size() const { return segments.count(); }
   std::int64_t tokens() const { return segments.tokens(); }
 
-  /// Packs a padded [B, L] batch: tokens whose mask is 0 vanish, the others keep their column as their position.
-  /// `token_type_ids` may be empty. Throws ShapeError unless every span has B * L elements.
+  /// Packs a padded [B, L] batch: tokens whose mask is 0 vanish, the others keep their column as their
+  /// position. `token_type_ids` may be empty. Throws ShapeError unless every span has B * L elements.
   static Batch from_padded(std::int64_t batch_size, std::span<const std::int32_t> input_ids,
                            std::span<const std::int32_t> attention_mask,
                            std::span<const std::int32_t> token_type_ids = {}) {

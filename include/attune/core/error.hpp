@@ -7,7 +7,8 @@
 
 namespace attune {
 
-/// Base of everything that attune throws. Messages name the operation or file, what was expected and what was found.
+/// Base of everything that attune throws. Messages name the operation or file, what was expected and what was
+/// found.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

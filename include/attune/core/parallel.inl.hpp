@@ -15,8 +15,8 @@
 
 namespace attune::detail {
 
-/// One fork-join region at a time. Workers take task numbers from a shared counter; they spin briefly between regions
-/// because a training step is thousands of short ones, then sleep.
+/// One fork-join region at a time. Workers take task numbers from a shared counter; they spin briefly between
+/// regions because a training step is thousands of short ones, then sleep.
 class ThreadPool {
  public:
   static ThreadPool& global() {

@@ -7,8 +7,8 @@
 
 namespace attune {
 
-/// Philox4x32-10, a counter-based generator: the same counter and key give the same four words on every backend.
-/// Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+/// Philox4x32-10, a counter-based generator: the same counter and key give the same four words on every
+/// backend. Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 struct Philox {
   using Counter = std::array<std::uint32_t, 4>;
   using Key = std::array<std::uint32_t, 2>;
@@ -49,8 +49,8 @@ class RandomStream {
 
   std::uint32_t next() {
     if (used_ == 4) {
-      words_ = Philox::generate({static_cast<std::uint32_t>(block_), static_cast<std::uint32_t>(block_ >> 32), 0, 0},
-                                key_);
+      words_ = Philox::generate(
+          {static_cast<std::uint32_t>(block_), static_cast<std::uint32_t>(block_ >> 32), 0, 0}, key_);
       ++block_;
       used_ = 0;
     }
@@ -69,7 +69,8 @@ class RandomStream {
   /// Standard normal (Box-Muller; the second value of a pair is dropped to keep the stream position simple).
   float normal() {
     const double radius = std::sqrt(-2.0 * std::log((static_cast<double>(next()) + 0.5) * 0x1p-32));
-    return static_cast<float>(radius * std::cos(2.0 * std::numbers::pi * static_cast<double>(next()) * 0x1p-32));
+    return static_cast<float>(radius *
+                              std::cos(2.0 * std::numbers::pi * static_cast<double>(next()) * 0x1p-32));
   }
 
  private:

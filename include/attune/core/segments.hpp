@@ -13,13 +13,15 @@ namespace attune {
 
 /// Where each sequence of a packed batch begins: the "cu_seqlens" of variable-length attention.
 ///
-/// Activations are matrices [N tokens, features]; sequence `b` owns the rows offsets()[b] .. offsets()[b+1]. Each
-/// token also has a position: its place in the sequence, or its column number when the batch came padded.
+/// Activations are matrices [N tokens, features]; sequence `b` owns the rows offsets()[b] .. offsets()[b+1].
+/// Each token also has a position: its place in the sequence, or its column number when the batch came
+/// padded.
 class Segments {
  public:
   Segments() = default;
 
-  /// Sequences of the given lengths with positions 0, 1, 2, ... in each. Throws ShapeError for a negative length.
+  /// Sequences of the given lengths with positions 0, 1, 2, ... in each. Throws ShapeError for a negative
+  /// length.
   static Segments from_lengths(std::span<const std::int32_t> lengths) {
     Segments segments;
     for (const std::int32_t length : lengths) segments.append(length);
@@ -28,7 +30,8 @@ class Segments {
 
   /// Adds a sequence of `length` tokens at positions 0 .. length-1.
   void append(std::int32_t length) {
-    if (length < 0) throw ShapeError("Segments: a length must not be negative, found " + std::to_string(length));
+    if (length < 0)
+      throw ShapeError("Segments: a length must not be negative, found " + std::to_string(length));
     for (std::int32_t position = 0; position < length; ++position) positions_.push_back(position);
     offsets_.push_back(offsets_.back() + length);
     max_length_ = std::max(max_length_, length);
