@@ -1,0 +1,3 @@
+#pragma once
+
+#include <attune/text/bert_tokenizer.hpp>
