@@ -1,1 +1,2 @@
+#include <attune/core/file.inl.hpp>
 #include <attune/core/parallel.inl.hpp>
