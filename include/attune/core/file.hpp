@@ -11,9 +11,10 @@
 
 namespace attune {
 
-/// A regular file mapped into memory for reading. Symbolic links are followed (hub caches consist of them); anything
-/// but a regular file is refused. The bytes stay valid as long as this object, also when another file is renamed over
-/// the name; a file that someone else cuts short while it is mapped must not be read further (the system's rule).
+/// A regular file mapped into memory for reading. Symbolic links are followed (hub caches consist of them);
+/// anything but a regular file is refused. The bytes stay valid as long as this object, also when another
+/// file is renamed over the name; a file that someone else cuts short while it is mapped must not be read
+/// further (the system's rule).
 class MappedFile {
  public:
   MappedFile() = default;
@@ -33,13 +34,14 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-/// Reads a whole regular file. Throws IoError when it cannot be read, FormatError when it is longer than `max_bytes`.
+/// Reads a whole regular file. Throws IoError when it cannot be read, FormatError when it is longer than
+/// `max_bytes`.
 std::string read_text_file(const std::string& path, std::size_t max_bytes = std::size_t{1} << 30);
 
 /// Writes a file that appears complete or not at all: the bytes go to a temporary name in the same directory
-/// (`<path>.tmp.<process>.<number>`); commit() flushes them to the disk, renames over `path` and flushes the directory.
-/// Without commit() the temporary file is removed and `path` is left as it was. A process that is killed can leave the
-/// temporary file behind, never half of `path`.
+/// (`<path>.tmp.<process>.<number>`); commit() flushes them to the disk, renames over `path` and flushes the
+/// directory. Without commit() the temporary file is removed and `path` is left as it was. A process that is
+/// killed can leave the temporary file behind, never half of `path`.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::string& path);

@@ -34,7 +34,8 @@ class Descriptor {
   int value_;
 };
 
-/// Opens a regular file for reading and tells its size. O_NONBLOCK keeps a FIFO from blocking before it is refused.
+/// Opens a regular file for reading and tells its size. O_NONBLOCK keeps a FIFO from blocking before it is
+/// refused.
 ATTUNE_INLINE int open_regular_file(const std::string& path, std::size_t& size) {
   if (path.find('\0') != std::string::npos) throw IoError(path, "cannot open: the name contains a zero byte");
   Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -42,7 +43,8 @@ ATTUNE_INLINE int open_regular_file(const std::string& path, std::size_t& size) 
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) throw_io_error(path, "read the size", errno);
   if (S_ISDIR(status.st_mode)) throw IoError(path, "expected a regular file, found a directory");
-  if (!S_ISREG(status.st_mode)) throw IoError(path, "expected a regular file, found a device, pipe or socket");
+  if (!S_ISREG(status.st_mode))
+    throw IoError(path, "expected a regular file, found a device, pipe or socket");
   size = static_cast<std::size_t>(status.st_size);
   return file.release();
 }
@@ -87,8 +89,8 @@ ATTUNE_INLINE std::string read_text_file(const std::string& path, std::size_t ma
   std::size_t size = 0;
   const detail::Descriptor file(detail::open_regular_file(path, size));
   if (size > max_bytes)
-    throw FormatError(path, -1, "expected at most " + std::to_string(max_bytes) + " bytes, found " +
-                                    std::to_string(size));
+    throw FormatError(
+        path, -1, "expected at most " + std::to_string(max_bytes) + " bytes, found " + std::to_string(size));
   std::string text(size, '\0');
   std::size_t done = 0;
   while (done < size) {
@@ -102,7 +104,8 @@ ATTUNE_INLINE std::string read_text_file(const std::string& path, std::size_t ma
 }
 
 ATTUNE_INLINE AtomicFile::AtomicFile(const std::string& path) : path_(path) {
-  if (path.find('\0') != std::string::npos) throw IoError(path, "cannot create: the name contains a zero byte");
+  if (path.find('\0') != std::string::npos)
+    throw IoError(path, "cannot create: the name contains a zero byte");
   static std::atomic<unsigned> counter{0};
   const std::string stem = path + ".tmp." + std::to_string(::getpid()) + ".";
   do {
@@ -143,7 +146,8 @@ ATTUNE_INLINE void AtomicFile::commit() {
   const detail::Descriptor directory(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() < 0) detail::throw_io_error(parent, "open", errno);
   // Some file systems cannot flush a directory and say EINVAL; there the rename is as durable as it gets.
-  if (::fsync(directory.get()) != 0 && errno != EINVAL) detail::throw_io_error(parent, "flush to disk", errno);
+  if (::fsync(directory.get()) != 0 && errno != EINVAL)
+    detail::throw_io_error(parent, "flush to disk", errno);
 }
 
 ATTUNE_INLINE void write_text_file(const std::string& path, std::string_view text) {

@@ -1,0 +1,1 @@
+#include <attune/formats/json.inl.hpp>
