@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Holds the compile-time budget: what examples/finetune_bert.cpp costs the compiler, headers alone, at -O2.
+
+The time is compared with reference.cpp (Eigen and JSON alone) compiled in the same run, so that the check means the
+same on a slow and on a fast machine; the peak memory of the compiler is a plain limit. Both are taken from the
+compiler's own resource usage: processor time, not wall time, so that a busy machine does not fail the check.
+"""
+import argparse
+import os
+import pathlib
+import sys
+
+# The budget is a file that includes <torch/torch.h>: 20 to 26 s and 1.4 GB, where reference.cpp takes 9.7 s (g++ 12).
+MAX_TIME_RATIO = 2.7
+MAX_MEMORY_MIB = 1400
+
+HERE = pathlib.Path(__file__).resolve().parent
+SKIPPED = 77
+
+
+def measure(command):
+    """Runs the compiler; returns its processor seconds and the peak memory of its largest process in MiB."""
+    pid = os.posix_spawnp(command[0], command, os.environ)
+    _, status, usage = os.wait4(pid, 0)
+    if status != 0:
+        sys.exit("the compiler failed: " + " ".join(command))
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--compiler", default="g++")
+    parser.add_argument("--include", action="append", default=[])
+    parser.add_argument("--isystem", action="append", default=[])
+    parser.add_argument("--example", default=HERE.parent.parent / "examples/finetune_bert.cpp", type=pathlib.Path)
+    args = parser.parse_args()
+    if not args.example.is_file():
+        print(f"skipped: {args.example.name} is not there")
+        return SKIPPED
+
+    command = [args.compiler, "-std=c++20", "-O2", "-pthread", "-c", "-o", "/dev/null"]
+    command += [f"-I{folder}" for folder in args.include]
+    command += [f"-isystem{folder}" for folder in args.isystem if folder != "/usr/include"]
+    reference_time, reference_memory = measure([*command, str(HERE / "reference.cpp")])
+    time, memory = measure([*command, str(args.example)])
+    ratio = time / reference_time
+    print(f"reference.cpp:     {reference_time:6.1f} s {reference_memory:6.0f} MiB")
+    print(f"{args.example.name}: {time:6.1f} s {memory:6.0f} MiB")
+    print(f"time ratio {ratio:.2f} (at most {MAX_TIME_RATIO}), memory {memory:.0f} MiB (at most {MAX_MEMORY_MIB})")
+    return 0 if ratio <= MAX_TIME_RATIO and memory <= MAX_MEMORY_MIB else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
