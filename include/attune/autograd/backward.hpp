@@ -1,0 +1,89 @@
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include <attune/core/error.hpp>
+#include <attune/tensor/tensor.hpp>
+
+namespace attune {
+
+namespace detail {
+
+/// The functions that `root` depends on, the last created first: an order in which each comes before its
+/// inputs'.
+template <class B>
+std::vector<std::shared_ptr<Function<B>>> functions_behind(const Variable<B>& root) {
+  std::vector<std::shared_ptr<Function<B>>> found;
+  std::unordered_set<const Function<B>*> seen;
+  const auto visit = [&](const std::shared_ptr<Function<B>>& function) {
+    if (!function || !seen.insert(function.get()).second) return;
+    if (function->released)
+      throw GraphError("backward: the graph through '" + std::string(function->name) +
+                       "' was freed by an earlier backward; call that one with retain_graph = true");
+    found.push_back(function);
+  };
+  visit(root.producer);
+  for (std::size_t next = 0; next < found.size(); ++next) {
+    const std::shared_ptr<Function<B>> function = found[next];
+    for (const auto& input : function->inputs)
+      if (input) visit(input->producer);
+  }
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return a->sequence > b->sequence; });
+  return found;
+}
+
+template <class B>
+void run_backward(const Variable<B>& root, bool retain_graph) {
+  for (auto& function : functions_behind(root)) {
+    std::vector<std::shared_ptr<Variable<B>>> outputs;
+    bool reached = false;
+    for (const auto& output : function->outputs) {
+      outputs.push_back(output.lock());
+      reached = reached || (outputs.back() && outputs.back()->grad);
+    }
+    if (reached) function->run();
+    for (const auto& output : outputs)
+      if (output && !output->retain_grad) output->grad = {};
+    if (!retain_graph) {
+      function->release();
+      function->inputs.clear();
+      function->released = true;
+    }
+    function.reset();
+  }
+}
+
+}  // namespace detail
+
+template <class T, class B>
+void Tensor<T, B>::backward(const Detached<T, B>& gradient, bool retain_graph) const {
+  if (!variable_)
+    throw GraphError("backward: nothing to differentiate, no tensor behind this one requires a gradient");
+  if (!(gradient.shape() == shape()))
+    throw ShapeError("backward: the gradient must have the tensor's shape " + shape().to_string() +
+                     ", found " + gradient.shape().to_string());
+  const Detached<T, B> seed = gradient.contiguous_copy();
+  if (variable_->grad && !variable_->producer) {  // a leaf collects
+    const Detached<T, B> sum = grad().clone();
+    device().copy_strided(seed.const_view(), sum.view(), true);
+    variable_->grad = sum.storage();
+  } else {
+    variable_->grad = seed.own_storage();
+  }
+  detail::run_backward(*variable_, retain_graph);
+}
+
+template <class T, class B>
+void Tensor<T, B>::backward(bool retain_graph) const {
+  if (size() != 1) throw ShapeError("backward: a scalar is needed, found shape " + shape().to_string());
+  if (!variable_)
+    throw GraphError("backward: nothing to differentiate, no tensor behind this one requires a gradient");
+  backward(Detached<T, B>::full(device(), shape(), 1.0), retain_graph);
+}
+
+}  // namespace attune

@@ -1,0 +1,137 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <attune/tensor/detached.hpp>
+
+namespace attune {
+
+/// What the handles of one parameter share. The scalar type is data here, so that parameters of several types
+/// can be listed, moved into an optimizer's arena and saved together.
+template <class B>
+struct ParameterState {
+  Shape shape;
+  DType dtype = DType::f32;  ///< the type that is computed in
+  Storage<B> value;          ///< in `dtype`
+  Storage<B> master;  ///< in Wide<dtype>; the same memory as `value` when the types agree; empty when frozen
+  Storage<B> grad;    ///< in Wide<dtype>; empty until the first backward
+  bool has_grad = false;    ///< false: `grad` holds nothing that counts, the first writer overwrites it
+  std::uint64_t owner = 0;  ///< the optimizer that holds it in its arena
+  /// For each row range that has its own name, whether it trains. One range unless the parameter is fused.
+  struct Part {
+    std::int64_t row_begin, row_end;
+    bool trainable;
+  };
+  std::vector<Part> parts;
+
+  bool trainable() const {
+    for (const Part& part : parts)
+      if (part.trainable) return true;
+    return false;
+  }
+};
+
+/// A trainable array of a module: a handle, copies share it. It owns a float master (Wide<T>) from loading
+/// on, and a value rounded to T when T is narrower. Its gradient is Wide<T> and accumulates.
+///
+/// rows(begin, end) is a handle of some rows with its own name in the checkpoint: query, key and value can be
+/// one matrix for the kernels and three parameters for everybody else.
+template <class T, class B>
+class Parameter {
+ public:
+  using value_type = T;
+
+  Parameter() = default;
+  /// Uninitialised, trainable. Shape [rows, ...].
+  Parameter(const B& device, const Shape& shape)
+      : state_(std::make_shared<ParameterState<B>>()), rows_(extent(shape)) {
+    const auto count = static_cast<std::size_t>(shape.size());
+    state_->shape = shape;
+    state_->dtype = dtype_of<T>;
+    state_->master = Storage<B>(device, count * sizeof(Wide<T>));
+    state_->value = std::is_same_v<T, Wide<T>> ? state_->master : Storage<B>(device, count * sizeof(T));
+    state_->parts = {{0, rows_, true}};
+  }
+
+  explicit operator bool() const { return state_ != nullptr; }
+  const std::shared_ptr<ParameterState<B>>& state() const { return state_; }
+  std::int64_t row_begin() const { return begin_; }
+  std::int64_t row_end() const { return begin_ + rows_; }
+  bool whole() const { return rows_ == extent(state_->shape); }
+  Shape shape() const {
+    Shape shape = state_->shape;
+    if (shape.rank() > 0) shape[0] = rows_;
+    return shape;
+  }
+  std::int64_t size() const { return shape().size(); }
+  const B& device() const { return state_->value.device(); }
+  Parameter rows(std::int64_t begin, std::int64_t end) const {
+    if (begin < 0 || begin > end || end > rows_)
+      throw ShapeError("Parameter::rows: no rows " + std::to_string(begin) + " .. " + std::to_string(end) +
+                       " in " + shape().to_string());
+    Parameter part = *this;
+    part.begin_ += begin;
+    part.rows_ = end - begin;
+    return part;
+  }
+
+  /// Whether any of these rows trains.
+  bool trainable() const {
+    for (const auto& part : state_->parts)
+      if (part.trainable && part.row_begin < row_end() && part.row_end > row_begin()) return true;
+    return false;
+  }
+
+  /// What is computed with.
+  Detached<T, B> value() const { return part_of<T>(state_->value); }
+  /// The float master; the value itself when the types agree. Empty for a frozen bfloat16 parameter.
+  Detached<Wide<T>, B> master() const {
+    return state_->master ? part_of<Wide<T>>(state_->master) : Detached<Wide<T>, B>();
+  }
+  /// The gradient; empty when no backward has reached it since zero_grad.
+  Detached<Wide<T>, B> grad() const {
+    return state_->has_grad ? part_of<Wide<T>>(state_->grad) : Detached<Wide<T>, B>();
+  }
+  /// Forgets the gradient, as an optimizer's zero_grad does for all its parameters.
+  void zero_grad() const { state_->has_grad = false; }
+
+  /// Overwrites the master with values from the host and rounds them to T.
+  void assign(std::span<const Wide<T>> values) const {
+    const auto target = state_->master
+                            ? part_of<Wide<T>>(state_->master)
+                            : Detached<Wide<T>, B>(device(), shape());  // frozen: only the rounded copy stays
+    target.copy_from(values);
+    round();
+    if constexpr (!std::is_same_v<T, Wide<T>>) {
+      if (!state_->master) device().cast(std::span<const Wide<T>>(target.span()), value().span());
+    }
+  }
+  /// Makes the value the rounded master again, after the master changed.
+  void round() const {
+    if constexpr (!std::is_same_v<T, Wide<T>>) {
+      if (state_->master) device().cast(std::span<const Wide<T>>(master().span()), value().span());
+    }
+    state_->value.mark_changed();
+  }
+
+ private:
+  static std::int64_t extent(const Shape& shape) { return shape.rank() == 0 ? 1 : shape[0]; }
+
+  template <class U>
+  Detached<U, B> part_of(const Storage<B>& storage) const {
+    const std::int64_t row_size =
+        state_->shape.size() == 0 ? 0 : state_->shape.size() / extent(state_->shape);
+    return Detached<U, B>(storage.slice(static_cast<std::size_t>(begin_ * row_size) * sizeof(U),
+                                        static_cast<std::size_t>(rows_ * row_size) * sizeof(U)),
+                          shape());
+  }
+
+  std::shared_ptr<ParameterState<B>> state_;
+  std::int64_t begin_ = 0;
+  std::int64_t rows_ = 0;
+};
+
+}  // namespace attune
