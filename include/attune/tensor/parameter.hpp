@@ -9,6 +9,9 @@
 
 namespace attune {
 
+/// How a parameter begins when no checkpoint has it.
+enum class Init : std::uint8_t { zeros, ones, normal };
+
 /// What the handles of one parameter share. The scalar type is data here, so that parameters of several types
 /// can be listed, moved into an optimizer's arena and saved together.
 template <class B>
@@ -45,15 +48,18 @@ class Parameter {
   using value_type = T;
 
   Parameter() = default;
-  /// Uninitialised, trainable. Shape [rows, ...].
-  Parameter(const B& device, const Shape& shape)
+  /// Uninitialised, trainable. Shape [rows, ...]. `fused` > 1 says that so many parameters of equal size lie
+  /// here one below the other, each under its own name.
+  Parameter(const B& device, const Shape& shape, Init init = Init::zeros, int fused = 1)
       : state_(std::make_shared<ParameterState<B>>()), rows_(extent(shape)) {
     const auto count = static_cast<std::size_t>(shape.size());
     state_->shape = shape;
     state_->dtype = dtype_of<T>;
     state_->master = Storage<B>(device, count * sizeof(Wide<T>));
     state_->value = std::is_same_v<T, Wide<T>> ? state_->master : Storage<B>(device, count * sizeof(T));
-    state_->parts = {{0, rows_, true}};
+    state_->init = init;
+    for (int part = 0; part < fused; ++part)
+      state_->parts.push_back({rows_ / fused * part, rows_ / fused * (part + 1), true});
   }
 
   explicit operator bool() const { return state_ != nullptr; }
