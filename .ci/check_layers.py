@@ -53,7 +53,7 @@ THIRD_PARTY = [
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 # The folders in which people and build machines keep their checkouts, and the registries that packages come from.
-MACHINE_PATH = re.compile(r"(?<![\w.$}{*-])/(?:work|farm|root|home/\w+|Users/\w+|tmp)/|\.pyenv\b")
+MACHINE_PATH = re.compile(r"(?<![\w.$}{*-])/(?:work|farm|root|home/\w+|Users/\w+|tmp)/|[.]pyenv\b")
 REGISTRY = re.compile(r"\b(?:pypi\.org|pythonhosted\.org|deb\.debian\.org|archive\.ubuntu\.com|registry\.npmjs)")
 
 

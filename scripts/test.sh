@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Builds attune and runs its tests, from a bare machine: installs what is missing (Debian, Ubuntu), configures, builds,
+# runs ctest. What each stage is for stands in .ci/README.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/packages.sh
+
+usage() {
+  cat <<'USAGE'
+usage: scripts/test.sh [--quick] [--full] [--strict]
+  (nothing)  the Release build with all tests, then the core suites under AddressSanitizer and UBSan
+  --quick    only the Release build with all tests
+  --full     adds clang++, ThreadSanitizer, the full corpora and randomised shapes
+  --strict   warnings are errors
+USAGE
+}
+
+quick=no full=no strict=OFF
+for argument in "$@"; do
+  case "$argument" in
+    --quick) quick=yes ;;
+    --full) full=yes ;;
+    --strict) strict=ON ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; exit 2 ;;
+  esac
+done
+
+packages=(g++ cmake ninja-build ccache python3 libeigen3-dev nlohmann-json3-dev doctest-dev libcli11-dev)
+[ $full = yes ] && packages+=(clang)
+install_missing "${packages[@]}"
+choose_compiler
+
+jobs=${ATTUNE_JOBS:-$(nproc)}
+failed=()
+# stage PRESET: configures, builds and tests it; a failed one is remembered and the next goes on.
+stage() {
+  local preset=$1 begin=$SECONDS
+  printf '\n=== %s: configure and build\n' "$preset"
+  if cmake --preset "$preset" -DATTUNE_WERROR=$strict && cmake --build --preset "$preset" -j "$jobs" &&
+      printf '\n=== %s: test\n' "$preset" && ctest --preset "$preset" -j "$jobs"; then
+    printf '=== %s: passed in %d s\n' "$preset" $((SECONDS - begin))
+  else
+    printf '=== %s: FAILED after %d s\n' "$preset" $((SECONDS - begin))
+    failed+=("$preset")
+  fi
+}
+
+[ $full = yes ] && export ATTUNE_FULL=1
+stage default
+[ $quick = yes ] || stage asan-ubsan
+if [ $full = yes ]; then
+  stage clang
+  stage tsan
+fi
+
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "Failed: ${failed[*]}"
+  exit 1
+fi
+echo "All passed."
