@@ -103,12 +103,15 @@ def check_headers(root):
 
 
 def tracked_files(root):
-    """Files that git tracks or would add; every file where there is no git."""
-    listing = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root,
-                             capture_output=True)
-    if listing.returncode == 0:
+    """Files that git tracks or would add; without git, all but what a build or a run leaves behind."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listing = subprocess.run(command, cwd=root, capture_output=True, check=True)
         return [root / name for name in listing.stdout.decode().split("\0") if name]
-    return [path for path in root.rglob("*") if path.is_file()]
+    except (OSError, subprocess.CalledProcessError):
+        left_behind = re.compile(r"(build.*|model|model_save|\.git|\.cache|__pycache__)$")
+        return [path for path in root.rglob("*")
+                if path.is_file() and not left_behind.match(path.relative_to(root).parts[0])]
 
 
 def check_machine_words(root):
