@@ -1,1 +1,2 @@
 #include <attune/formats/json.inl.hpp>
+#include <attune/formats/safetensors.inl.hpp>

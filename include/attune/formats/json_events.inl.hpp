@@ -15,10 +15,11 @@ namespace attune::detail {
 /// What every receiver of parse events has in common: the text's name and how far the parser has read.
 class JsonEvents {
  public:
-  JsonEvents(std::string_view text, const std::string& name)
-      : begin_(text.data()), position_(begin_), name_(name) {}
+  /// `base` is where in the file the text begins.
+  JsonEvents(std::string_view text, const std::string& name, std::int64_t base = 0)
+      : begin_(text.data()), position_(begin_), base_(base), name_(name) {}
 
-  std::int64_t offset() const { return position_ - begin_; }
+  std::int64_t offset() const { return base_ + (position_ - begin_); }
   [[noreturn]] void fail(const std::string& what) const { throw FormatError(name_, offset(), what); }
 
   // Called by the parser. Its messages begin with a code in brackets and may quote a token of any length.
@@ -27,7 +28,7 @@ class JsonEvents {
     if (const std::size_t bracket = what.find("] "); bracket != std::string::npos) what.erase(0, bracket + 2);
     constexpr std::size_t longest = 300;
     if (what.size() > longest) what = what.substr(0, longest) + "...";
-    throw FormatError(name_, static_cast<std::int64_t>(offset), "not valid JSON: " + what);
+    throw FormatError(name_, base_ + static_cast<std::int64_t>(offset), "not valid JSON: " + what);
   }
 
   /// Walks over the text and keeps `position_` up to date, since events carry no offset.
@@ -64,6 +65,7 @@ class JsonEvents {
  private:
   const char* begin_;
   const char* position_;
+  std::int64_t base_;
   std::string name_;
 };
 
