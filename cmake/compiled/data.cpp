@@ -1,0 +1,9 @@
+#include <attune/data/data_loader.inl.hpp>
+#include <attune/data/masked_language_modeling.inl.hpp>
+#include <attune/data/rows.inl.hpp>
+#include <attune/data/samplers.inl.hpp>
+#include <attune/data/sentence_pairs.inl.hpp>
+#include <attune/data/split.inl.hpp>
+#include <attune/data/table.inl.hpp>
+#include <attune/data/text_classification.inl.hpp>
+#include <attune/data/token_classification.inl.hpp>
