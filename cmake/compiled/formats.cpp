@@ -1,2 +1,5 @@
 #include <attune/formats/json.inl.hpp>
+#include <attune/formats/pickle.inl.hpp>
 #include <attune/formats/safetensors.inl.hpp>
+#include <attune/formats/torch_file.inl.hpp>
+#include <attune/formats/zip.inl.hpp>
