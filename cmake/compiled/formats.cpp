@@ -1,3 +1,4 @@
+#include <attune/formats/checkpoint.inl.hpp>
 #include <attune/formats/json.inl.hpp>
 #include <attune/formats/pickle.inl.hpp>
 #include <attune/formats/safetensors.inl.hpp>
