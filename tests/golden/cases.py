@@ -38,7 +38,8 @@ class Case:
 
     def rng(self, purpose):
         """An own stream for each purpose, so that adding a case changes no other."""
-        return np.random.Generator(np.random.PCG64([SEED + self.salt, zlib.crc32(f"{self.name}/{purpose}".encode())]))
+        stream = zlib.crc32(f"{self.name}/{purpose}".encode())
+        return np.random.Generator(np.random.PCG64([SEED + self.salt, stream]))
 
 
 SMALL_BERT = dict(
@@ -74,7 +75,7 @@ ONE_LAYER = dict(num_hidden_layers=1)
 
 CASES = [
     Case("bert_cls_gelu", CLASSIFY, dict(MAIN, hidden_act="gelu")),
-    Case("bert_cls_gelu_new", CLASSIFY, dict(SINGLE, hidden_act="gelu_new")),
+    Case("bert_cls_gelu_new", CLASSIFY, dict(SINGLE, **ONE_LAYER, hidden_act="gelu_new")),
     Case("bert_cls_gelu_pytorch_tanh", CLASSIFY, dict(SINGLE, hidden_act="gelu_pytorch_tanh")),
     Case("bert_cls_relu", CLASSIFY, dict(SINGLE, hidden_act="relu")),
     Case("bert_cls_silu", CLASSIFY, dict(SINGLE, hidden_act="silu")),
@@ -99,7 +100,7 @@ CASES = [
     Case("bert_cls_class_weights", CLASSIFY, dict(SINGLE, **ONE_LAYER), loss="cross_entropy",
          class_weights=(0.5, 2.0, 1.25)),
     Case("bert_token", TOKENS, dict(num_labels=5)),
-    Case("bert_token_left_padding", TOKENS, dict(num_labels=5), padding="left"),
+    Case("bert_token_left_padding", TOKENS, dict(ONE_LAYER, num_labels=5), padding="left"),
     Case("bert_token_holes", TOKENS, dict(num_labels=5), padding="holes"),
     Case("bert_token_positions", TOKENS, dict(ONE_LAYER, num_labels=5), positions=True, token_types=True),
     Case("bert_token_smoothing_weights", TOKENS, dict(ONE_LAYER, num_labels=5), loss="cross_entropy",

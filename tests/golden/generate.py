@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Computes the golden fixtures of tests/golden in float64 (README.md describes the format).
 
-  python tests/golden/generate.py                  rewrites every fixture, the same bytes for the same versions
+  python tests/golden/generate.py                  rewrites every fixture, with the same bytes
   python tests/golden/generate.py --check          regenerates into a temporary folder and compares the bytes
   python tests/golden/generate.py --only bert_mlm  one case (the variants and optim.json are left alone)
   python tests/golden/generate.py --float32        reports how far float32 transformers is from the fixtures
@@ -66,7 +66,7 @@ class OnlyFloat64(TorchDispatchMode):
 
 
 def digits(value):
-    """Twelve significant digits: the stored bytes do not depend on the last bits of a machine's arithmetic."""
+    """Twelve significant digits, so that the bytes do not depend on the last bits of a machine's arithmetic."""
     return float(f"{float(value):.12g}")
 
 
@@ -130,7 +130,7 @@ def forward(case, model, inputs, pair, labels):
 
 
 def zero_in_theory(case, name):
-    """Softmax ignores what is added to all its inputs, so a key bias has no gradient; one key has none at all."""
+    """Softmax ignores a sum common to its inputs, so a key bias has no gradient; with one key nothing has."""
     if name.endswith(("attention.self.key.bias", "attention.k_lin.bias")):
         return True
     return max(case.lengths) == 1 and (".attention.self.query." in name or ".attention.self.key." in name)
@@ -181,7 +181,7 @@ def relative(found, expected):
 
 
 def verify(case, model, start, result, inputs, pair, labels):
-    """Largest disagreement with numpy: outputs, loss, and the derivative along a direction for each tensor."""
+    """Largest disagreement with numpy: outputs, loss, the derivative of each tensor along a direction."""
     config = model.config
     reference = numpy_reference.Model(case, config, {n: w.astype(np.complex128) for n, w in start.items()})
     loss = reference.loss(inputs, pair, labels).real
@@ -321,7 +321,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--only", metavar="CASE", help="generate one case")
     parser.add_argument("--check", action="store_true", help="compare with what is stored instead of writing")
-    parser.add_argument("--float32", action="store_true", help="also report the errors of float32 transformers")
+    parser.add_argument("--float32", action="store_true", help="also report the errors of plain float32")
     args = parser.parse_args()
     check_versions()
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """The same models written again in numpy, on packed tokens: an independent check of the oracle.
 
-Numbers are complex128 with the imaginary part as the infinitesimal of a dual number: f(w + i h d) / h gives the
-derivative along d without cancellation (complex-step differentiation), so gradients are checked to about 1e-14.
+Numbers are complex128 whose imaginary part serves as the infinitesimal of a dual number: Im f(w + i h d) / h
+is the derivative along d without cancellation (complex-step differentiation), good to about 1e-14.
 """
 
 import math
