@@ -1,2 +1,3 @@
 #include <attune/core/file.inl.hpp>
+#include <attune/core/memory.inl.hpp>
 #include <attune/core/parallel.inl.hpp>

@@ -21,7 +21,7 @@ struct Layout {
   void cast(std::span<const T> from, std::span<W> to) const {
     for (std::size_t i = 0; i < from.size(); ++i) to[i] = W(from[i]);
   }
-  void cast(std::span<const W> from, std::span<T> to) const requires(!std::same_as<T, W>) {
+  void cast(std::span<const W> from, std::span<T> to) const requires(!std::same_as<T, Wide<T>>) {
     for (std::size_t i = 0; i < from.size(); ++i) to[i] = T(from[i]);
   }
 

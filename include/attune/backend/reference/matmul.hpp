@@ -16,7 +16,7 @@ struct Matmul {
     multiply(a, b, c, options);
   }
   void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<W> c, MatmulOptions options) const
-      requires(!std::same_as<T, W>) {
+      requires(!std::same_as<T, Wide<T>>) {
     multiply(a, b, c, options);
   }
 

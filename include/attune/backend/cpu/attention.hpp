@@ -1,0 +1,29 @@
+#pragma once
+
+#include <attune/backend/backend.hpp>
+#include <attune/core/inline.hpp>
+
+namespace attune::cpu {
+
+template <class T>
+struct Attention {
+  using W = Wide<T>;
+
+  void attention(MatrixView<const T> q, MatrixView<const T> k, MatrixView<const T> v,
+                 AttentionOptions options, MatrixView<T> y, MatrixView<W> lse) const;
+  void attention_backward(MatrixView<const T> dy, MatrixView<const T> q, MatrixView<const T> k,
+                          MatrixView<const T> v, MatrixView<const T> y, MatrixView<const W> lse,
+                          AttentionOptions options, MatrixView<T> dq, MatrixView<T> dk,
+                          MatrixView<T> dv) const;
+};
+
+#ifdef ATTUNE_DECLARATIONS_ONLY
+extern template struct Attention<float>;
+extern template struct Attention<bfloat16>;
+#endif
+
+}  // namespace attune::cpu
+
+#ifndef ATTUNE_DECLARATIONS_ONLY
+#include <attune/backend/cpu/attention.inl.hpp>
+#endif

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include <immintrin.h>
+
+#include <attune/backend/cpu/kernels.hpp>
+
+// Everything between push and pop is compiled for this instruction set and must only run where the processor
+// has it. Nothing from outside is called with a vector: g++ would compile that silently, with another calling
+// convention. For the same reason there are no lambdas here, and no template over a vector type.
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+
+namespace attune::cpu::avx2 {
+
+#include <attune/backend/cpu/simd_avx2.inc>
+
+#include <attune/backend/cpu/vector_math.inc>
+
+#include <attune/backend/cpu/element_kernels.inc>
+
+#include <attune/backend/cpu/philox.inc>
+
+#include <attune/backend/cpu/gemm_kernels.inc>
+
+inline const Kernels& kernels() {
+  static constexpr Kernels all = {element_kernels<float>(), element_kernels<bfloat16>(),
+                                  gemm_kernels<Converted<float>>(), gemm_kernels<Converted<bfloat16>>(),
+                                  philox};
+  return all;
+}
+
+}  // namespace attune::cpu::avx2
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include <attune/backend/cpu/kernels.hpp>
+
+namespace attune::cpu::generic {
+
+#include <attune/backend/cpu/simd_generic.inc>
+
+#include <attune/backend/cpu/vector_math.inc>
+
+#include <attune/backend/cpu/element_kernels.inc>
+
+#include <attune/backend/cpu/gemm_kernels.inc>
+
+inline void philox(Philox::Counter counter, Philox::Key key, std::int64_t blocks, std::uint32_t* out) {
+  for (std::int64_t block = 0; block < blocks; ++block, ++counter[0]) {
+    const Philox::Counter words = Philox::generate(counter, key);
+    std::memcpy(out + 4 * block, words.data(), sizeof words);
+  }
+}
+
+inline const Kernels& kernels() {
+  static constexpr Kernels all = {element_kernels<float>(), element_kernels<bfloat16>(),
+                                  gemm_kernels<Converted<float>>(), gemm_kernels<Converted<bfloat16>>(),
+                                  philox};
+  return all;
+}
+
+}  // namespace attune::cpu::generic

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <span>
+
+#include <attune/backend/backend.hpp>
+#include <attune/core/inline.hpp>
+
+namespace attune::cpu {
+
+template <class T>
+struct Loss {
+  using W = Wide<T>;
+
+  void cross_entropy(MatrixView<const T> logits, std::span<const std::int32_t> labels,
+                     CrossEntropyOptions<W> options, std::span<W> losses, std::span<W> lse) const;
+  void cross_entropy_backward(MatrixView<const T> logits, std::span<const std::int32_t> labels,
+                              CrossEntropyOptions<W> options, std::span<const W> lse, W factor,
+                              const W* scale, MatrixView<T> dlogits) const;
+  void mse(std::span<const T> x, std::span<const W> targets, std::span<W> losses) const;
+  void mse_backward(std::span<const T> x, std::span<const W> targets, W factor, const W* scale,
+                    std::span<T> dx) const;
+  void bce_with_logits(std::span<const T> x, std::span<const W> targets, std::span<W> losses) const;
+  void bce_with_logits_backward(std::span<const T> x, std::span<const W> targets, W factor, const W* scale,
+                                std::span<T> dx) const;
+};
+
+#ifdef ATTUNE_DECLARATIONS_ONLY
+extern template struct Loss<float>;
+extern template struct Loss<bfloat16>;
+#endif
+
+}  // namespace attune::cpu
+
+#ifndef ATTUNE_DECLARATIONS_ONLY
+#include <attune/backend/cpu/loss.inl.hpp>
+#endif
