@@ -66,7 +66,7 @@ class OnlyFloat64(TorchDispatchMode):
 
 
 def digits(value):
-    """Twelve significant digits, so that the bytes do not depend on the last bits of a machine's arithmetic."""
+    """Twelve significant digits: the last bits, which depend on the machine, are not stored."""
     return float(f"{float(value):.12g}")
 
 

@@ -1,4 +1,4 @@
-"""optim.json: optimizers, clipping and learning-rate schedules of PyTorch and transformers on small numbers."""
+"""optim.json: optimizers, clipping and learning-rate schedules on small numbers."""
 
 import numpy as np
 import torch
@@ -63,12 +63,13 @@ def optimizers():
         adamw("adamw_defaults", "PyTorch's defaults"),
         adamw("adamw_no_decay_group", "no weight decay on the bias", no_decay, lr=1e-2),
         adamw("adamw_lr_groups", "a learning rate and betas for each group", layer_wise),
-        adamw("adamw_large_eps", "an epsilon that matters", lr=1e-2, eps=0.1, betas=[0.7, 0.9], weight_decay=0),
+        adamw("adamw_large_eps", "an epsilon that matters", lr=1e-2, eps=0.1, betas=[0.7, 0.9],
+              weight_decay=0.0),
         sgd("sgd_plain", "no momentum", lr=0.1),
         sgd("sgd_momentum", "the first step takes the gradient itself as momentum", lr=0.1, momentum=0.9),
         sgd("sgd_dampening", "dampening counts from the second step", lr=0.1, momentum=0.9, dampening=0.5),
-        sgd("sgd_nesterov", "Nesterov; the decay is added to the gradient", lr=0.1, momentum=0.9, nesterov=True,
-            weight_decay=0.01),
+        sgd("sgd_nesterov", "Nesterov; the decay is added to the gradient", lr=0.1, momentum=0.9,
+            nesterov=True, weight_decay=0.01),
         sgd("sgd_no_decay_group", "no weight decay on the bias", no_decay, lr=0.1, momentum=0.5),
     ]
 

@@ -1,4 +1,4 @@
-"""The same checkpoints in every layout that a model directory comes in; transformers loads each as a check."""
+"""The same checkpoints in every layout that a model directory comes in; transformers loads each here."""
 
 import collections
 import json
@@ -108,10 +108,10 @@ def safetensors_variants(writer):
 
     version_4 = {n: v for n, v in config.items() if n != "dtype"} | VERSION_4_CONFIG
     write("config_v4", weights, "a config.json as transformers 4 writes it", version_4)
-    minimal = {n: config[n] for n in ("model_type", "id2label", "vocab_size", "hidden_size", "num_hidden_layers",
-                                      "num_attention_heads", "intermediate_size", "max_position_embeddings")}
-    write("config_minimal", weights, "defaults are left out (so the dropouts are 0.1), no __metadata__", minimal,
-          metadata=None)
+    needed = ("model_type", "id2label", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+              "intermediate_size", "max_position_embeddings")
+    write("config_minimal", weights, "defaults are left out (so the dropouts are 0.1), no __metadata__",
+          {n: config[n] for n in needed}, metadata=None)
 
     model = transformers.BertForSequenceClassification.from_pretrained(writer.out / "cases" / MAIN)
     folder = writer.folder("sharded", config)
@@ -139,8 +139,8 @@ def pretraining_variant(writer):
     folder = writer.folder("pretraining", {**config, "architectures": ["BertForPreTraining"]})
     tensors = legacy_names(weights | extra | decoder)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    writer.finish(folder, MLM, "BertForMaskedLM", "BertForPreTraining, legacy names, the tied decoder stored again",
-                  unexpected=shapes)
+    writer.finish(folder, MLM, "BertForMaskedLM",
+                  "BertForPreTraining, legacy names, the tied decoder stored again", unexpected=shapes)
 
 
 def pickle_variants(writer):
