@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <attune/core/inline.hpp>
@@ -14,7 +15,7 @@
 namespace attune {
 
 namespace detail {
-struct BertTokenizerState;
+class BertTokenizerState;
 }
 
 /// What a BERT tokenizer is made of, beside its vocabulary. Names and defaults are those of
@@ -39,15 +40,17 @@ struct BertTokenizerOptions {
   /// What the model can take; recorded and saved, never applied by itself: pass it as
   /// EncodeOptions::max_length.
   std::int64_t model_max_length = 512;
+  /// What DecodeOptions::clean_up is when unset.
+  bool clean_up_tokenization_spaces = false;
   /// Further tokens that are never split. One that the vocabulary lacks gets the next free id.
   std::vector<AddedToken> added_tokens;
 };
 
 struct DecodeOptions {
   bool skip_special_tokens = false;
-  /// Joins punctuation and English contractions to the word before them, as Hugging Face's WordPiece decoder
-  /// does.
-  bool clean_up = true;
+  /// Joins punctuation and English contractions to the word before them; unset: as the tokenizer's options
+  /// say.
+  std::optional<bool> clean_up;
 };
 
 /// BERT's tokenizer: cleans, lower-cases and strips accents, splits at white space and punctuation and looks
