@@ -88,13 +88,13 @@ def check_include(path, quote, target, include_root):
 
 def check_headers(root):
     include_root = root / "include"
-    for file in sorted(include_root.glob("attune/**/*.hpp")):
+    for file in sorted(include_root.glob("attune/**/*.*")):
         path = str(file.relative_to(include_root / "attune"))
         shown = str(file.relative_to(root))
         if area_of(path) not in LAYERS and path not in UMBRELLAS | LEAVES:
             yield f"{shown}:1: '{area_of(path)}' has no layer; add it to {pathlib.Path(__file__).name}"
         lines = file.read_text().splitlines()
-        if "#pragma once" not in lines:
+        if file.suffix == ".hpp" and "#pragma once" not in lines:
             yield f"{shown}:1: #pragma once is missing"
         for number, line in enumerate(lines, 1):
             found = INCLUDE.match(line)
