@@ -1,0 +1,1 @@
+#include <attune/optim/schedule.inl.hpp>
