@@ -114,8 +114,8 @@ concept LayoutOps = requires(const B& b, StridedView<const T> from, StridedView<
   b.cast(const_wide, y);                 // W to T, to nearest even
   b.fill(y, value);
   b.gather_rows(table, ids, rows, accumulate);  // rows[i] = table[ids[i]]
-  b.scatter_add_rows(table, ids, sums,
-                     accumulate);  // sums[ids[i]] += table[i]; without accumulate sums is zeroed first
+  // sums[ids[i]] += table[i], where negative ids are passed over; without accumulate sums is zeroed first
+  b.scatter_add_rows(table, ids, sums, accumulate);
 };
 
 template <class B, class T>

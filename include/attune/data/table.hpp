@@ -111,9 +111,6 @@ namespace detail {
 /// A FormatError that says "FILE: line N: ..."; its offset is the line.
 FormatError line_error(const std::string& file, std::int64_t line, const std::string& what);
 
-/// The whole content of a regular file. Throws IoError.
-std::string read_text_file(const std::string& file);
-
 /// Replaces each maximal ill-formed subsequence by U+FFFD, as the Unicode standard recommends (and as
 /// Python's `errors="replace"` does).
 std::string repair_utf8(std::string text);

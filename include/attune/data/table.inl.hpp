@@ -11,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <attune/core/file.hpp>
 #include <attune/data/table.hpp>
 #include <attune/data/text_file.inl.hpp>
 
@@ -329,7 +330,7 @@ ATTUNE_INLINE Table parse_table(std::string content, const std::string& name, co
 }
 
 ATTUNE_INLINE Table read_table(const std::string& file, const TableOptions& options) {
-  return parse_table(detail::read_text_file(file), file, options);
+  return parse_table(read_text_file(file), file, options);
 }
 
 }  // namespace attune

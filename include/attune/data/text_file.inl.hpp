@@ -2,13 +2,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
-#include <system_error>
 
 #include <attune/core/error.hpp>
+#include <attune/core/file.hpp>
 #include <attune/data/table.hpp>
 
 namespace attune::detail {
@@ -17,21 +15,6 @@ ATTUNE_INLINE FormatError line_error(const std::string& file, std::int64_t line,
   FormatError error(file, -1, "line " + std::to_string(line) + ": " + what);
   error.offset = line;
   return error;
-}
-
-ATTUNE_INLINE std::string read_text_file(const std::string& file) {
-  std::error_code failure;
-  const std::filesystem::file_status status = std::filesystem::status(file, failure);
-  if (!std::filesystem::exists(status)) throw IoError(file, "no such file");
-  if (!std::filesystem::is_regular_file(status)) throw IoError(file, "expected a regular file");
-  const std::uintmax_t size = std::filesystem::file_size(file, failure);
-  std::ifstream stream(file, std::ios::binary);
-  if (failure || !stream) throw IoError(file, "cannot be opened for reading");
-  std::string content(static_cast<std::size_t>(size), '\0');
-  stream.read(content.data(), static_cast<std::streamsize>(size));
-  if (stream.bad()) throw IoError(file, "cannot be read");
-  content.resize(static_cast<std::size_t>(stream.gcount()));
-  return content;
 }
 
 /// The length of the well-formed sequence at the start of `text` (not empty); 0 when it is ill-formed, and

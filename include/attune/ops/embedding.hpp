@@ -27,7 +27,7 @@ struct EmbeddingOp {
     for (int i = 0; i < 3; ++i) {
       if (!*gradients[i]) continue;
       const bool accumulate = gradients[i]->accumulate();
-      dy.device().scatter_add_rows(MatrixView<const T>(dy.matrix()), ids[i].span(),
+      dy.device().scatter_add_rows(MatrixView<const T>(dy.matrix()), ids[i].gradient_span(),
                                    gradients[i]->target().matrix(), accumulate);
     }
   }

@@ -23,6 +23,7 @@ struct ParameterState {
   Storage<B> grad;    ///< in Wide<dtype>; empty until the first backward
   bool has_grad = false;    ///< false: `grad` holds nothing that counts, the first writer overwrites it
   std::uint64_t owner = 0;  ///< the optimizer that holds it in its arena
+  Init init = Init::zeros;
   /// For each row range that has its own name, whether it trains. One range unless the parameter is fused.
   struct Part {
     std::int64_t row_begin, row_end;
@@ -89,6 +90,12 @@ class Parameter {
     for (const auto& part : state_->parts)
       if (part.trainable && part.row_begin < row_end() && part.row_end > row_begin()) return true;
     return false;
+  }
+
+  /// Stops these rows from training, when they are all of a part. See set_trainable() in parameter_list.hpp for more.
+  void freeze() const {
+    for (auto& part : state_->parts)
+      if (part.row_begin >= begin_ && part.row_end <= row_end()) part.trainable = false;
   }
 
   /// What is computed with.

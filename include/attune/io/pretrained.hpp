@@ -1,0 +1,140 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <attune/core/dtype.hpp>
+#include <attune/core/inline.hpp>
+#include <attune/core/shape.hpp>
+#include <attune/tensor/parameter_list.hpp>
+
+namespace attune {
+
+/// What loading a checkpoint found.
+struct LoadReport {
+  std::vector<std::string> missing;     ///< the model's parameters that the checkpoint lacks: begun anew
+  std::vector<std::string> unexpected;  ///< the checkpoint's tensors that the model lacks: left alone
+  std::vector<std::string> mismatched;  ///< "name: checkpoint [2, 8], model [3, 8]": begun anew
+  bool complete() const { return missing.empty() && unexpected.empty() && mismatched.empty(); }
+  /// A few readable lines.
+  std::string to_string() const;
+};
+
+struct LoadOptions {
+  std::string base_prefix{};               ///< "bert.": names are also found without it, or with it in addition
+  double initializer_range = 0.02;         ///< standard deviation of what begins anew
+  std::uint64_t seed = 42;                 ///< of what begins anew
+  bool ignore_mismatched_sizes = false;    ///< otherwise a ConfigError lists them
+  std::vector<std::string> ignored_keys{}; ///< the checkpoint's keys that are copies or buffers; * stands for anything
+};
+
+namespace detail {
+
+/// A parameter as loading sees it, whatever its backend.
+struct LoadTarget {
+  std::string name;
+  Shape shape;
+  Init init;
+  std::function<void(std::span<const float>)> assign;   // set unless double
+  std::function<void(std::span<const double>)> assign_double;
+};
+
+LoadReport load_targets(const std::vector<LoadTarget>& targets, const std::string& directory,
+                        const LoadOptions& options);
+/// Values for a parameter that begins anew. They depend on the seed and its name alone.
+std::vector<float> initial_values(const std::string& name, std::int64_t count, Init init, double range,
+                                  std::uint64_t seed);
+
+struct SaveSource {
+  std::string name;
+  DType dtype;
+  Shape shape;
+  std::function<void(std::byte*)> read;  // writes the elements to the host
+};
+void save_sources(const std::vector<SaveSource>& sources, const std::string& path);
+
+template <class W, class B>
+void assign_rows(const NamedParameter<B>& parameter, std::span<const W> values) {
+  ParameterState<B>& state = *parameter.state;
+  const B& device = state.value.device();
+  const auto count = static_cast<std::size_t>(parameter.size());
+  const auto offset = static_cast<std::size_t>(parameter.offset());
+  const Detached<W, B> uploaded = Detached<W, B>::from_values(device, {parameter.size()}, values);
+  if (count == 0) return;
+  if (state.master)
+    device.copy(state.master.data() + offset * sizeof(W), uploaded.data(), count * sizeof(W));
+  if constexpr (std::is_same_v<W, float>) {
+    if (state.dtype == DType::bf16)
+      device.cast(std::span<const float>(uploaded.span()),
+                  std::span<bfloat16>(reinterpret_cast<bfloat16*>(state.value.data()) + offset, count));
+  }
+  state.value.mark_changed();
+}
+
+template <class B>
+LoadTarget load_target(const NamedParameter<B>& parameter) {
+  LoadTarget target{parameter.name, parameter.shape(), parameter.state->init, {}, {}};
+  if (parameter.state->dtype == DType::f64)
+    target.assign_double = [parameter](std::span<const double> values) { assign_rows<double>(parameter, values); };
+  else
+    target.assign = [parameter](std::span<const float> values) { assign_rows<float>(parameter, values); };
+  return target;
+}
+
+}  // namespace detail
+
+/// Fills parameters from a directory's checkpoint (model.safetensors, sharded or not, or pytorch_model.bin), whatever
+/// its element type, legacy gamma/beta names included. Those that it lacks begin as transformers begins them. Throws
+/// IoError, FormatError, or ConfigError when shapes differ or nothing of the model is in the file.
+template <class B>
+LoadReport load_parameters(const ParameterList<B>& parameters, const std::string& directory,
+                           const LoadOptions& options) {
+  std::vector<detail::LoadTarget> targets;
+  for (const auto& parameter : parameters) targets.push_back(detail::load_target(parameter));
+  return detail::load_targets(targets, directory, options);
+}
+
+/// Fills parameters as a new model of transformers has them: normal with the given deviation, zeros and ones.
+template <class B>
+void initialize_parameters(const ParameterList<B>& parameters, double initializer_range, std::uint64_t seed) {
+  for (const auto& parameter : parameters) {
+    const detail::LoadTarget target = detail::load_target(parameter);
+    const auto values =
+        detail::initial_values(target.name, target.shape.size(), target.init, initializer_range, seed);
+    if (target.assign) {
+      target.assign(values);
+    } else {
+      target.assign_double(std::vector<double>(values.begin(), values.end()));
+    }
+  }
+}
+
+/// Writes the masters (float, or double for double models; a frozen bfloat16 parameter as it is) to one safetensors
+/// file, atomically. Throws IoError.
+template <class B>
+void save_parameters(const ParameterList<B>& parameters, const std::string& path) {
+  std::vector<detail::SaveSource> sources;
+  for (const auto& parameter : parameters) {
+    const ParameterState<B>& state = *parameter.state;
+    const bool frozen = !state.master;
+    const DType dtype = frozen || state.dtype == DType::f64 ? state.dtype : DType::f32;
+    const auto offset = static_cast<std::size_t>(parameter.offset()) * size_of(dtype);
+    const auto bytes = static_cast<std::size_t>(parameter.size()) * size_of(dtype);
+    const Storage<B> storage = (frozen ? state.value : state.master).slice(offset, bytes);
+    sources.push_back({parameter.name, dtype, parameter.shape(), [storage, bytes](std::byte* host) {
+                         if (bytes > 0) storage.device().download(host, storage.data(), bytes);
+                       }});
+  }
+  detail::save_sources(sources, path);
+}
+
+}  // namespace attune
+
+#ifndef ATTUNE_DECLARATIONS_ONLY
+#include <attune/io/pretrained.inl.hpp>
+#endif

@@ -1,0 +1,136 @@
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include <attune/core/log.hpp>
+#include <attune/core/random.hpp>
+#include <attune/formats/checkpoint.hpp>
+#include <attune/io/pretrained.hpp>
+#include <attune/nn/module.hpp>
+
+namespace attune::detail {
+
+/// The names under which a checkpoint may hold a parameter, the likeliest first.
+inline std::vector<std::string> candidate_names(const std::string& name, const std::string& base_prefix) {
+  std::vector<std::string> names{name};
+  if (!base_prefix.empty()) {
+    if (name.starts_with(base_prefix))
+      names.push_back(name.substr(base_prefix.size()));
+    else
+      names.push_back(base_prefix + name);
+  }
+  // TensorFlow's words, still in the oldest checkpoints.
+  for (const auto& [ours, legacy] : {std::pair<std::string, std::string>{"LayerNorm.weight", "LayerNorm.gamma"},
+                                     {"LayerNorm.bias", "LayerNorm.beta"}}) {
+    for (std::size_t i = 0, count = names.size(); i < count; ++i)
+      if (names[i].ends_with(ours)) names.push_back(names[i].substr(0, names[i].size() - ours.size()) + legacy);
+  }
+  return names;
+}
+
+ATTUNE_INLINE std::vector<float> initial_values(const std::string& name, std::int64_t count, Init init, double range,
+                                                std::uint64_t seed) {
+  std::vector<float> values(static_cast<std::size_t>(count), init == Init::ones ? 1.0f : 0.0f);
+  if (init != Init::normal) return values;
+  std::uint64_t stream = 0xcbf29ce484222325ull;  // FNV-1a of the name
+  for (const char c : name) stream = (stream ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
+  RandomStream random(seed, stream);
+  for (float& value : values) value = random.normal() * static_cast<float>(range);
+  return values;
+}
+
+inline void fill_anew(const LoadTarget& target, const LoadOptions& options) {
+  const auto values =
+      initial_values(target.name, target.shape.size(), target.init, options.initializer_range, options.seed);
+  if (target.assign)
+    target.assign(values);
+  else
+    target.assign_double(std::vector<double>(values.begin(), values.end()));
+}
+
+ATTUNE_INLINE LoadReport load_targets(const std::vector<LoadTarget>& targets, const std::string& directory,
+                                      const LoadOptions& options) {
+  const CheckpointReader checkpoint = CheckpointReader::open(directory);
+  LoadReport report;
+  std::map<std::string, bool> used;
+  std::vector<float> values;
+  std::vector<double> wide;
+  for (const LoadTarget& target : targets) {
+    const CheckpointTensor* tensor = nullptr;
+    for (const std::string& name : candidate_names(target.name, options.base_prefix)) {
+      tensor = checkpoint.find(name);
+      if (tensor) break;
+    }
+    if (!tensor) {
+      report.missing.push_back(target.name);
+      fill_anew(target, options);
+      continue;
+    }
+    used[tensor->name] = true;
+    if (!(tensor->shape == target.shape)) {
+      report.mismatched.push_back(target.name + ": checkpoint " + tensor->shape.to_string() + ", model " +
+                                  target.shape.to_string());
+      fill_anew(target, options);
+      continue;
+    }
+    const auto count = static_cast<std::size_t>(target.shape.size());
+    if (target.assign) {
+      values.resize(count);
+      checkpoint.copy_as<float>(*tensor, values);
+      target.assign(values);
+    } else {
+      wide.resize(count);
+      checkpoint.copy_as<double>(*tensor, wide);
+      target.assign_double(wide);
+    }
+  }
+  if (used.empty())
+    throw ConfigError(directory + ": the checkpoint holds none of the model's " + std::to_string(targets.size()) +
+                      " parameters" + (targets.empty() ? std::string() : ", not even " + targets.front().name));
+  if (!report.mismatched.empty() && !options.ignore_mismatched_sizes) {
+    std::string list;
+    for (const std::string& line : report.mismatched) list += "\n  " + line;
+    throw ConfigError(directory + ": shapes differ (set ignore_mismatched_sizes to begin these anew):" + list);
+  }
+  for (const CheckpointTensor& tensor : checkpoint.tensors()) {
+    const bool buffer = tensor.dtype && !is_floating(*tensor.dtype);
+    const auto ignored = [&](const std::string& pattern) { return matches(pattern, tensor.name); };
+    if (!used.contains(tensor.name) && !buffer && std::none_of(options.ignored_keys.begin(), options.ignored_keys.end(), ignored))
+      report.unexpected.push_back(tensor.name);
+  }
+  if (!report.complete()) log(LogLevel::info, directory + ": " + report.to_string());
+  return report;
+}
+
+ATTUNE_INLINE void save_sources(const std::vector<SaveSource>& sources, const std::string& path) {
+  std::vector<SafetensorsTensor> tensors;
+  for (const SaveSource& source : sources) tensors.push_back({source.name, source.dtype, source.shape, {}});
+  std::vector<std::byte> buffer;
+  save_safetensors(path, tensors, [&](std::size_t i) -> std::span<const std::byte> {
+    buffer.resize(static_cast<std::size_t>(sources[i].shape.size()) * size_of(sources[i].dtype));
+    sources[i].read(buffer.data());
+    return buffer;
+  });
+}
+
+}  // namespace attune::detail
+
+namespace attune {
+
+ATTUNE_INLINE std::string LoadReport::to_string() const {
+  std::string text;
+  const auto add = [&](const char* title, const std::vector<std::string>& names) {
+    if (names.empty()) return;
+    if (!text.empty()) text += "; ";
+    text += title;
+    for (std::size_t i = 0; i < names.size(); ++i) text += (i == 0 ? " " : ", ") + names[i];
+  };
+  add("begun anew:", missing);
+  add("not used:", unexpected);
+  add("of another shape, begun anew:", mismatched);
+  return text;
+}
+
+}  // namespace attune

@@ -1,0 +1,225 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include <attune/core/log.hpp>
+#include <attune/models/config.hpp>
+
+namespace attune::detail {
+
+inline JsonObject read_config(const std::string& directory, const char* expected_type) {
+  const JsonObject config = JsonObject::read((std::filesystem::path(directory) / "config.json").string());
+  const auto type = config.get<std::string>("model_type");
+  if (type != expected_type) config.refuse("model_type", std::string("expected ") + expected_type + ", found " + type);
+  return config;
+}
+
+/// Fields that change the computation in ways that no encoder here has.
+inline void refuse_unsupported(const JsonObject& config) {
+  for (const char* field : {"is_decoder", "add_cross_attention"})
+    if (config.get(field, false)) config.refuse(field, "true is not supported");
+  const auto position = config.get("position_embedding_type", "absolute");
+  if (position != "absolute") config.refuse("position_embedding_type", "expected absolute, found " + position);
+  if (config.has("pruned_heads") && !config.json()["pruned_heads"].empty())
+    config.refuse("pruned_heads", "pruned heads are not supported");
+}
+
+inline std::int64_t positive(const JsonObject& config, const char* field, std::int64_t fallback) {
+  // A bound keeps products of two sizes far from overflow and a typing error from reserving all memory.
+  constexpr std::int64_t largest = std::int64_t{1} << 24;
+  const auto value = config.get<std::int64_t>(field, fallback);
+  if (value < 1 || value > largest)
+    config.refuse(field, "expected 1 to " + std::to_string(largest) + ", found " + std::to_string(value));
+  return value;
+}
+
+inline double probability(const JsonObject& config, const char* field, double fallback) {
+  const double value = config.get<double>(field, fallback);
+  if (!(value >= 0.0 && value < 1.0)) config.refuse(field, "expected a probability below 1, found " + std::to_string(value));
+  return value;
+}
+
+inline double positive_number(const JsonObject& config, const char* field, double fallback) {
+  const double value = config.get<double>(field, fallback);
+  if (!(value > 0.0 && value < 1e3)) config.refuse(field, "expected a positive number, found " + std::to_string(value));
+  return value;
+}
+
+inline ProblemType problem_type_from_name(const std::string& name) {
+  if (name.empty()) return ProblemType::from_labels;
+  if (name == "single_label_classification") return ProblemType::single_label;
+  if (name == "multi_label_classification") return ProblemType::multi_label;
+  if (name == "regression") return ProblemType::regression;
+  throw ConfigError("problem_type: expected single_label_classification, multi_label_classification or regression, "
+                    "found '" + name + "'");
+}
+
+inline LabelConfig read_labels(const JsonObject& config, const PretrainedOptions& options) {
+  LabelConfig labels;
+  const auto names = config.find<std::map<std::string, std::string>>("id2label");
+  const auto stored = names ? static_cast<std::int64_t>(names->size()) : config.get<std::int64_t>("num_labels", 2);
+  labels.num_labels = !options.labels.empty() ? static_cast<std::int64_t>(options.labels.size())
+                      : options.num_labels > 0 ? options.num_labels
+                                               : stored;
+  if (labels.num_labels < 1 || labels.num_labels > (1 << 24))
+    throw ConfigError("num_labels: expected at least 1, found " + std::to_string(labels.num_labels));
+  if (options.num_labels > 0 && options.num_labels != labels.num_labels)
+    throw ConfigError("num_labels: " + std::to_string(options.num_labels) + " does not agree with " +
+                      std::to_string(options.labels.size()) + " labels");
+  labels.id2label = options.labels;
+  for (std::int64_t id = static_cast<std::int64_t>(labels.id2label.size()); id < labels.num_labels; ++id) {
+    const auto found = names && stored == labels.num_labels ? names->find(std::to_string(id)) : decltype(names->end())();
+    const bool named = names && stored == labels.num_labels && found != names->end();
+    labels.id2label.push_back(named ? found->second : "LABEL_" + std::to_string(id));
+  }
+  labels.problem_type =
+      problem_type_from_name(options.problem_type.empty() ? config.get("problem_type", "") : options.problem_type);
+  return labels;
+}
+
+inline const char* problem_type_name(ProblemType type) {
+  switch (type) {
+    case ProblemType::single_label: return "single_label_classification";
+    case ProblemType::multi_label: return "multi_label_classification";
+    case ProblemType::regression: return "regression";
+    case ProblemType::from_labels: break;
+  }
+  return nullptr;
+}
+
+/// The source's fields with ours on top.
+inline void write_config(const std::string& directory, const std::string& architecture, const char* model_type,
+                         const JsonObject* source, const LabelConfig& labels, nlohmann::json ours) {
+  nlohmann::json config = source ? source->json() : nlohmann::json::object();
+  ours["model_type"] = model_type;
+  ours["architectures"] = {architecture};
+  // What is written are float masters. The newer of the two names is "dtype".
+  ours[config.contains("torch_dtype") && !config.contains("dtype") ? "torch_dtype" : "dtype"] = "float32";
+  config.update(ours);
+  config.erase("id2label");
+  config.erase("label2id");
+  config.erase("num_labels");
+  if (architecture.find("Classification") != std::string::npos) {
+    for (std::size_t id = 0; id < labels.id2label.size(); ++id) {
+      config["id2label"][std::to_string(id)] = labels.id2label[id];
+      config["label2id"][labels.id2label[id]] = id;
+    }
+    if (const char* type = problem_type_name(labels.problem_type)) config["problem_type"] = type;
+  }
+  std::filesystem::create_directories(directory);
+  write_json((std::filesystem::path(directory) / "config.json").string(), config);
+}
+
+}  // namespace attune::detail
+
+namespace attune {
+
+ATTUNE_INLINE BertConfig BertConfig::from_pretrained(const std::string& directory, const PretrainedOptions& options) {
+  const JsonObject config = detail::read_config(directory, model_type);
+  detail::refuse_unsupported(config);
+  BertConfig c;
+  c.vocab_size = detail::positive(config, "vocab_size", c.vocab_size);
+  c.hidden_size = detail::positive(config, "hidden_size", c.hidden_size);
+  c.num_hidden_layers = detail::positive(config, "num_hidden_layers", c.num_hidden_layers);
+  c.num_attention_heads = detail::positive(config, "num_attention_heads", c.num_attention_heads);
+  c.intermediate_size = detail::positive(config, "intermediate_size", c.intermediate_size);
+  c.hidden_act = config.get("hidden_act", c.hidden_act);
+  c.hidden_dropout_prob = detail::probability(config, "hidden_dropout_prob", c.hidden_dropout_prob);
+  c.attention_probs_dropout_prob =
+      detail::probability(config, "attention_probs_dropout_prob", c.attention_probs_dropout_prob);
+  c.max_position_embeddings = detail::positive(config, "max_position_embeddings", c.max_position_embeddings);
+  c.type_vocab_size = detail::positive(config, "type_vocab_size", c.type_vocab_size);
+  c.initializer_range = detail::positive_number(config, "initializer_range", c.initializer_range);
+  c.layer_norm_eps = detail::positive_number(config, "layer_norm_eps", c.layer_norm_eps);
+  c.pad_token_id = config.has("pad_token_id") || !config.json().contains("pad_token_id")
+                       ? config.get<std::int64_t>("pad_token_id", c.pad_token_id)
+                       : -1;
+  if (config.has("classifier_dropout")) c.classifier_dropout = detail::probability(config, "classifier_dropout", 0.0);
+  c.tie_word_embeddings = config.get("tie_word_embeddings", true);
+  c.labels = detail::read_labels(config, options);
+  if (options.hidden_dropout) c.hidden_dropout_prob = *options.hidden_dropout;
+  if (options.attention_dropout) c.attention_probs_dropout_prob = *options.attention_dropout;
+  if (options.classifier_dropout) c.classifier_dropout = *options.classifier_dropout;
+  if (c.hidden_size % c.num_attention_heads != 0)
+    config.refuse("num_attention_heads", "must divide hidden_size " + std::to_string(c.hidden_size) + ", found " +
+                                             std::to_string(c.num_attention_heads));
+  c.source = std::make_shared<const JsonObject>(config);
+  return c;
+}
+
+ATTUNE_INLINE void BertConfig::save(const std::string& directory, const std::string& architecture) const {
+  nlohmann::json ours = {{"vocab_size", vocab_size},
+                         {"hidden_size", hidden_size},
+                         {"num_hidden_layers", num_hidden_layers},
+                         {"num_attention_heads", num_attention_heads},
+                         {"intermediate_size", intermediate_size},
+                         {"hidden_act", hidden_act},
+                         {"hidden_dropout_prob", hidden_dropout_prob},
+                         {"attention_probs_dropout_prob", attention_probs_dropout_prob},
+                         {"max_position_embeddings", max_position_embeddings},
+                         {"type_vocab_size", type_vocab_size},
+                         {"initializer_range", initializer_range},
+                         {"layer_norm_eps", layer_norm_eps},
+                         {"tie_word_embeddings", tie_word_embeddings},
+                         {"classifier_dropout", nullptr}};
+  ours["pad_token_id"] = pad_token_id >= 0 ? nlohmann::json(pad_token_id) : nlohmann::json();
+  if (classifier_dropout) ours["classifier_dropout"] = *classifier_dropout;
+  detail::write_config(directory, architecture, model_type, source.get(), labels, std::move(ours));
+}
+
+ATTUNE_INLINE DistilBertConfig DistilBertConfig::from_pretrained(const std::string& directory,
+                                                                 const PretrainedOptions& options) {
+  const JsonObject config = detail::read_config(directory, model_type);
+  detail::refuse_unsupported(config);
+  if (config.get("sinusoidal_pos_embds", false))
+    log(LogLevel::info, "config.json: sinusoidal_pos_embds: positions are taken from the checkpoint and trained");
+  DistilBertConfig c;
+  c.vocab_size = detail::positive(config, "vocab_size", c.vocab_size);
+  c.dim = detail::positive(config, "dim", c.dim);
+  c.n_layers = detail::positive(config, "n_layers", c.n_layers);
+  c.n_heads = detail::positive(config, "n_heads", c.n_heads);
+  c.hidden_dim = detail::positive(config, "hidden_dim", c.hidden_dim);
+  c.activation = config.get("activation", c.activation);
+  c.dropout = detail::probability(config, "dropout", c.dropout);
+  c.attention_dropout = detail::probability(config, "attention_dropout", c.attention_dropout);
+  c.seq_classif_dropout = detail::probability(config, "seq_classif_dropout", c.seq_classif_dropout);
+  c.max_position_embeddings = detail::positive(config, "max_position_embeddings", c.max_position_embeddings);
+  c.initializer_range = detail::positive_number(config, "initializer_range", c.initializer_range);
+  c.pad_token_id = config.get<std::int64_t>("pad_token_id", c.pad_token_id);
+  c.tie_word_embeddings = config.get("tie_word_embeddings", true);
+  c.labels = detail::read_labels(config, options);
+  if (options.hidden_dropout) c.dropout = *options.hidden_dropout;
+  if (options.attention_dropout) c.attention_dropout = *options.attention_dropout;
+  if (options.classifier_dropout) c.seq_classif_dropout = *options.classifier_dropout;
+  if (c.dim % c.n_heads != 0)
+    config.refuse("n_heads", "must divide dim " + std::to_string(c.dim) + ", found " + std::to_string(c.n_heads));
+  c.source = std::make_shared<const JsonObject>(config);
+  return c;
+}
+
+ATTUNE_INLINE void DistilBertConfig::save(const std::string& directory, const std::string& architecture) const {
+  nlohmann::json ours = {{"vocab_size", vocab_size},
+                         {"dim", dim},
+                         {"n_layers", n_layers},
+                         {"n_heads", n_heads},
+                         {"hidden_dim", hidden_dim},
+                         {"activation", activation},
+                         {"dropout", dropout},
+                         {"attention_dropout", attention_dropout},
+                         {"seq_classif_dropout", seq_classif_dropout},
+                         {"max_position_embeddings", max_position_embeddings},
+                         {"initializer_range", initializer_range},
+                         {"pad_token_id", pad_token_id},
+                         {"tie_word_embeddings", tie_word_embeddings}};
+  detail::write_config(directory, architecture, model_type, source.get(), labels, std::move(ours));
+}
+
+ATTUNE_INLINE std::string read_model_type(const std::string& directory) {
+  return JsonObject::read((std::filesystem::path(directory) / "config.json").string()).get<std::string>("model_type");
+}
+
+}  // namespace attune

@@ -1,0 +1,233 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <attune/models/classification_loss.hpp>
+#include <attune/models/encoder_input.hpp>
+#include <attune/models/outputs.hpp>
+#include <attune/models/pretrained_model.hpp>
+#include <attune/ops/l2_normalize.hpp>
+#include <attune/ops/mean_pool.hpp>
+
+// The models that an encoder family (BERT, DistilBERT) makes with its heads. A Family names its config, its encoder and
+// the parts of each head as upstream names them; see BertFamily.
+
+namespace attune {
+
+namespace detail {
+
+/// Config, encoder and loading, common to all heads.
+template <class Derived, class Family, class T, class B>
+class EncoderBase : public PretrainedModel<Derived, T, B> {
+ public:
+  using Config = typename Family::Config;
+  using Encoder = typename Family::template Encoder<T, B>;
+
+  static constexpr const char* base_model_prefix = Family::encoder_name;
+  static std::string layer_prefix() { return Derived::encoder_part(Family::layers); }
+  static std::vector<std::string> ignored_keys() { return Family::ignored_keys(); }
+  static std::string architecture() { return std::string(Family::class_name) + Derived::head_name; }
+  /// The name of a part of the encoder in this model.
+  static std::string encoder_part(const char* part) { return std::string(Family::encoder_name) + "." + part; }
+
+  Config config;
+  Encoder encoder;
+
+  /// Reads config.json and the weights of a directory; a head that is not there begins anew (see load_report()).
+  /// Throws IoError, FormatError or ConfigError.
+  static Derived from_pretrained(const std::string& directory, const PretrainedOptions& options = {},
+                                 const B& device = B()) {
+    Derived model(Config::from_pretrained(directory, options), device);
+    model.load(directory, options, model.config.initializer_range);
+    return model;
+  }
+  /// A new model, as transformers initialises one.
+  static Derived from_config(const Config& config, const B& device = B(), std::uint64_t seed = 42) {
+    Derived model(config, device);
+    model.set_seed(seed);
+    initialize_parameters(model.parameters(), config.initializer_range, seed);
+    return model;
+  }
+
+  std::int64_t num_layers() const { return Family::num_layers(config); }
+  const B& device() const { return device_; }
+
+ protected:
+  EncoderBase(const Config& c, const B& device, bool pooler) : config(c), encoder(device, c, pooler), device_(device) {}
+
+  EncoderInput<B> input(const Batch& batch, bool pick_first) const {
+    return make_encoder_input(device_, batch, this->draw(batch.size()), pick_first, config.pad_token_id);
+  }
+
+ private:
+  B device_;
+};
+
+}  // namespace detail
+
+/// The encoder alone: "BertModel".
+template <class Family, class T, class B>
+class EncoderModel : public detail::EncoderBase<EncoderModel<Family, T, B>, Family, T, B> {
+  using Base = detail::EncoderBase<EncoderModel, Family, T, B>;
+
+ public:
+  static constexpr const char* head_name = "Model";
+  static std::string encoder_part(const char* part) { return part; }
+
+  /// Parameters are uninitialised: use from_pretrained() or from_config().
+  EncoderModel(const typename Base::Config& c, const B& device) : Base(c, device, true) { this->finish_construction(); }
+
+  EncoderOutput<T, B> operator()(const Batch& batch) const {
+    const auto input = this->input(batch, true);
+    const Tensor<T, B> states = this->encoder.states(input, this->gradient_checkpointing);
+    return {states, this->encoder.pool(gather_rows(states, input.pass.picked))};
+  }
+
+  template <class Self, class Visitor>
+  static void visit(Self& self, Visitor&& part) {
+    part("", self.encoder);
+  }
+};
+
+/// A classifier or regressor of sequences: "BertForSequenceClassification".
+template <class Family, class T, class B>
+class EncoderForSequenceClassification
+    : public detail::EncoderBase<EncoderForSequenceClassification<Family, T, B>, Family, T, B> {
+  using Base = detail::EncoderBase<EncoderForSequenceClassification, Family, T, B>;
+  using Head = typename Family::template SequenceHead<T, B>;
+
+ public:
+  static constexpr const char* head_name = "ForSequenceClassification";
+
+  Head head;
+  /// Class weights and label smoothing of the single-label loss.
+  CrossEntropyLossOptions loss_options{};
+
+  EncoderForSequenceClassification(const typename Base::Config& c, const B& device)
+      : Base(c, device, Head::pools), head(device, c) {
+    this->finish_construction();
+  }
+
+  /// Logits [B, num_labels], and the loss when the batch has labels or targets. Only the first token's row of the last
+  /// layer is computed.
+  ModelOutput<T, B> operator()(const Batch& batch) const {
+    const auto input = this->input(batch, true);
+    const Tensor<T, B> logits =
+        head(this->encoder, this->encoder.first_states(input, this->gradient_checkpointing), input.pass);
+    return {sequence_classification_loss(logits, batch, this->config.labels, loss_options), logits};
+  }
+
+  template <class Self, class Visitor>
+  static void visit(Self& self, Visitor&& part) {
+    part(Family::encoder_name, self.encoder);
+    part("", self.head);
+  }
+};
+
+/// A classifier of tokens (named entities): "BertForTokenClassification".
+template <class Family, class T, class B>
+class EncoderForTokenClassification
+    : public detail::EncoderBase<EncoderForTokenClassification<Family, T, B>, Family, T, B> {
+  using Base = detail::EncoderBase<EncoderForTokenClassification, Family, T, B>;
+
+ public:
+  static constexpr const char* head_name = "ForTokenClassification";
+
+  typename Family::template TokenHead<T, B> head;
+  CrossEntropyLossOptions loss_options{};
+
+  EncoderForTokenClassification(const typename Base::Config& c, const B& device)
+      : Base(c, device, false), head(device, c) {
+    this->finish_construction();
+  }
+
+  /// Logits [N, num_labels], and the loss over the tokens whose label is not ignore_index.
+  ModelOutput<T, B> operator()(const Batch& batch) const {
+    const auto input = this->input(batch, false);
+    const Tensor<T, B> logits = head(this->encoder.states(input, this->gradient_checkpointing), input.pass);
+    if (batch.labels.empty()) return {{}, logits};
+    return {cross_entropy(logits, batch.labels, loss_options), logits};
+  }
+
+  template <class Self, class Visitor>
+  static void visit(Self& self, Visitor&& part) {
+    part(Family::encoder_name, self.encoder);
+    part("", self.head);
+  }
+};
+
+/// Predicts masked tokens, with the words' embeddings as decoder: "BertForMaskedLM".
+template <class Family, class T, class B>
+class EncoderForMaskedLM : public detail::EncoderBase<EncoderForMaskedLM<Family, T, B>, Family, T, B> {
+  using Base = detail::EncoderBase<EncoderForMaskedLM, Family, T, B>;
+
+ public:
+  static constexpr const char* head_name = "ForMaskedLM";
+
+  typename Family::template MaskedLMHead<T, B> head;
+  CrossEntropyLossOptions loss_options{};
+
+  EncoderForMaskedLM(const typename Base::Config& c, const B& device) : Base(c, device, false), head(device, c) {
+    this->finish_construction();
+  }
+
+  /// Logits [N, V], and the loss over the tokens whose label is not ignore_index. In training only those tokens' rows
+  /// of logits are computed: [labelled tokens, V], in order.
+  ModelOutput<T, B> operator()(const Batch& batch) const {
+    const auto input = this->input(batch, false);
+    const Tensor<T, B> states = this->encoder.states(input, this->gradient_checkpointing);
+    if (batch.labels.empty()) return {{}, head(this->encoder, states)};
+    if (!this->training()) {
+      const Tensor<T, B> logits = head(this->encoder, states);
+      return {cross_entropy(logits, batch.labels, loss_options), logits};
+    }
+    std::vector<std::int32_t> rows, labels;
+    for (std::size_t i = 0; i < batch.labels.size(); ++i) {
+      if (batch.labels[i] == loss_options.ignore_index) continue;
+      rows.push_back(static_cast<std::int32_t>(i));
+      labels.push_back(batch.labels[i]);
+    }
+    const Tensor<T, B> logits = head(this->encoder, gather_rows(states, RowIndex<B>(this->device(), rows)));
+    return {cross_entropy(logits, labels, loss_options), logits};
+  }
+
+  template <class Self, class Visitor>
+  static void visit(Self& self, Visitor&& part) {
+    part(Family::encoder_name, self.encoder);
+    part("", self.head);
+  }
+};
+
+/// Sentence embeddings: the mean of the last layer's states, scaled to length 1. The parameters are those of the bare
+/// encoder, so sentence-transformers and transformers read what is saved.
+template <class Family, class T, class B>
+class EncoderForSentenceEmbedding : public detail::EncoderBase<EncoderForSentenceEmbedding<Family, T, B>, Family, T, B> {
+  using Base = detail::EncoderBase<EncoderForSentenceEmbedding, Family, T, B>;
+
+ public:
+  static constexpr const char* head_name = "Model";
+  static std::string encoder_part(const char* part) { return part; }
+
+  EncoderForSentenceEmbedding(const typename Base::Config& c, const B& device) : Base(c, device, true) {
+    this->finish_construction();
+    this->encoder.freeze_pooler();
+  }
+
+  /// Embeddings [B, C]. For losses see loss/embedding_loss.hpp.
+  Tensor<T, B> operator()(const Batch& batch) const {
+    const auto input = this->input(batch, false);
+    return l2_normalize(
+        mean_pool(this->encoder.states(input, this->gradient_checkpointing), input.pass.segments));
+  }
+
+  template <class Self, class Visitor>
+  static void visit(Self& self, Visitor&& part) {
+    part("", self.encoder);
+  }
+};
+
+}  // namespace attune
