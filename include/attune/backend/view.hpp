@@ -34,6 +34,8 @@ struct StridedView {
   T* data = nullptr;
   Shape shape;
   Shape strides;
+
+  operator StridedView<const T>() const requires(!std::is_const_v<T>) { return {data, shape, strides}; }
 };
 
 /// Segments on a device: see Segments. All pointers are device pointers.
