@@ -37,7 +37,7 @@ class Descriptor {
 /// Opens a regular file for reading and tells its size. O_NONBLOCK keeps a FIFO from blocking before it is
 /// refused.
 ATTUNE_INLINE int open_regular_file(const std::string& path, std::size_t& size) {
-  if (path.find('\0') != std::string::npos) throw IoError(path, "cannot open: the name contains a zero byte");
+  if (path.find('\0') != std::string::npos) throw IoError(path.c_str(), "cannot open: the name contains a zero byte");
   Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) throw_io_error(path, "open", errno);
   struct stat status {};
@@ -105,7 +105,7 @@ ATTUNE_INLINE std::string read_text_file(const std::string& path, std::size_t ma
 
 ATTUNE_INLINE AtomicFile::AtomicFile(const std::string& path) : path_(path) {
   if (path.find('\0') != std::string::npos)
-    throw IoError(path, "cannot create: the name contains a zero byte");
+    throw IoError(path.c_str(), "cannot create: the name contains a zero byte");
   static std::atomic<unsigned> counter{0};
   const std::string stem = path + ".tmp." + std::to_string(::getpid()) + ".";
   do {

@@ -48,7 +48,7 @@ inline TorchEntry locate_torch_tensor(const ZipFile& archive, const std::string&
          std::to_string(tensor.storage_elements));
   std::int64_t last = tensor.storage_offset;  // of the elements that the view reaches
   bool inside = last >= 0 && last <= tensor.storage_elements;
-  for (int dim = 0; dim < tensor.shape.rank() && inside; ++dim) {
+  for (int dim = 0; dim < tensor.shape.rank() && inside && *count > 0; ++dim) {
     const std::int64_t steps = tensor.shape[dim] - 1;
     const std::int64_t stride = tensor.strides[dim];
     inside = stride >= 0;
