@@ -76,7 +76,7 @@ TEST_CASE("JSON lines: types, absent keys, null, nesting as JSON text, CRLF") {
 
 TEST_CASE("ill-formed UTF-8 becomes U+FFFD, one for each maximal part, as Python's errors=replace") {
   const std::string mark = "\xEF\xBF\xBD";
-  const auto repaired = [](std::string text) { return attune::detail::repair_utf8(std::move(text)); };
+  const auto repaired = [](std::string text) { return attune::detail::to_utf8(std::move(text), "t"); };
   CHECK(repaired("plain \xE2\x82\xAC \xF0\x9F\x98\x80") == "plain \xE2\x82\xAC \xF0\x9F\x98\x80");
   CHECK(repaired("a\xFFz") == "a" + mark + "z");
   CHECK(repaired("\xE2\x82") == mark);  // cut off

@@ -119,8 +119,7 @@ namespace detail {
 
 /// The lines of a text file that are not blank, in valid UTF-8.
 inline std::vector<std::string> read_lines(const std::string& file) {
-  std::string content = repair_utf8(read_text_file(file));
-  if (content.starts_with("\xEF\xBB\xBF")) content.erase(0, 3);
+  const std::string content = read_utf8_file(file);
   std::vector<std::string> lines;
   std::string_view rest = content;
   while (!rest.empty()) {

@@ -20,8 +20,9 @@ struct SentencePairOptions {
   /// second.
   std::optional<Column> text1_column = {};
   std::optional<Column> text2_column = {};
-  /// How alike the two are. Unset: the column "score" when there is one, or else the third of three columns;
-  /// without any the rows have no scores, and each pair counts as a match (for a contrastive loss).
+  /// How alike the two are. Unset: the column "score" when there is one, or else the third of three columns
+  /// when the texts' columns are unset, too; without any the rows have no scores, and each pair counts as a
+  /// match (for a contrastive loss).
   std::optional<Column> score_column = {};
   TableFormat format = TableFormat::automatic;
   /// Whether the first row holds the column names. Unset: yes when a column is given by name.

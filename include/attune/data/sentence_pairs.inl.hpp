@@ -8,6 +8,7 @@
 
 #include <attune/data/rows.hpp>
 #include <attune/data/sentence_pairs.hpp>
+#include <attune/text/utf8.hpp>
 
 namespace attune {
 
@@ -52,7 +53,8 @@ ATTUNE_INLINE SentencePairDataset::SentencePairDataset(TextEncoder tokenizer, co
   const int text1 = choose(options.text1_column, "sentence1", 0);
   const int text2 = choose(options.text2_column, "sentence2", 1);
   int score = -1;
-  if (options.score_column || table.find_column("score") >= 0 || table.columns() == 3)
+  const bool by_place = !options.text1_column && !options.text2_column && table.columns() == 3;
+  if (options.score_column || table.find_column("score") >= 0 || by_place)
     score = choose(options.score_column, "score", 2);
   if (text1 == text2 || text1 == score || text2 == score)
     throw ConfigError(
@@ -71,7 +73,7 @@ ATTUNE_INLINE SentencePairDataset::SentencePairDataset(TextEncoder tokenizer, co
         pair.score = detail::parse_float(*cell);
         if (std::isnan(*pair.score))
           problem = "expected a finite number as score, found '" +
-                    detail::repair_utf8(std::string(cell->substr(0, 60))) + "'";
+                    detail::replace_invalid_utf8(cell->substr(0, 60)) + "'";
       } else {
         (column == text1 ? pair.text1 : pair.text2) = std::string(*cell);
       }

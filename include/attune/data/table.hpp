@@ -111,9 +111,12 @@ namespace detail {
 /// A FormatError that says "FILE: line N: ..."; its offset is the line.
 FormatError line_error(const std::string& file, std::int64_t line, const std::string& what);
 
-/// Replaces each maximal ill-formed subsequence by U+FFFD, as the Unicode standard recommends (and as
-/// Python's `errors="replace"` does).
-std::string repair_utf8(std::string text);
+/// `content` as valid UTF-8 without a byte order mark: each maximal ill-formed part becomes U+FFFD. Throws
+/// FormatError for UTF-16; `name` stands for the file.
+std::string to_utf8(std::string content, const std::string& name);
+
+/// to_utf8(read_text_file(file)).
+std::string read_utf8_file(const std::string& file);
 
 /// The strings of a JSON array such as `["a", "b"]`; numbers become their text. Nothing when `text` is no
 /// such array.

@@ -14,6 +14,7 @@
 #include <attune/core/file.hpp>
 #include <attune/data/table.hpp>
 #include <attune/data/text_file.inl.hpp>
+#include <attune/text/utf8.hpp>
 
 namespace attune {
 
@@ -250,7 +251,7 @@ class TableBuilder {
       object = Json::parse(line.begin(), line.end(), limit);
     } catch (const Json::exception& failure) {
       return reject("expected a JSON object, found broken JSON: " +
-                    detail::repair_utf8(std::string(failure.what()).substr(0, 200)));
+                    detail::replace_invalid_utf8(std::string_view(failure.what()).substr(0, 200)));
     }
     if (too_deep)
       return reject("the JSON value is nested deeper than " + std::to_string(max_depth) + " levels");
@@ -315,10 +316,7 @@ ATTUNE_INLINE std::optional<std::vector<std::string>> parse_string_list(std::str
 ATTUNE_INLINE Table parse_table(std::string content, const std::string& name, const TableOptions& options) {
   const TableFormat format =
       options.format == TableFormat::automatic ? detail::table_format(name) : options.format;
-  if (content.starts_with("\xFF\xFE") || content.starts_with("\xFE\xFF"))
-    throw detail::line_error(name, 1, "expected UTF-8, found a byte order mark of UTF-16");
-  content = detail::repair_utf8(std::move(content));
-  if (content.starts_with("\xEF\xBB\xBF")) content.erase(0, 3);
+  content = detail::to_utf8(std::move(content), name);
   TableBuilder builder(name, options);
   if (format == TableFormat::jsonl)
     builder.parse_json_lines(content);
@@ -330,7 +328,7 @@ ATTUNE_INLINE Table parse_table(std::string content, const std::string& name, co
 }
 
 ATTUNE_INLINE Table read_table(const std::string& file, const TableOptions& options) {
-  return parse_table(read_text_file(file), file, options);
+  return parse_table(detail::read_utf8_file(file), file, options);
 }
 
 }  // namespace attune

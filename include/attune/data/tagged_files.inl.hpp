@@ -33,8 +33,7 @@ class ConllReader {
         tag_column_(number(options.tag_column)) {}
 
   TaggedFile read() {
-    std::string content = repair_utf8(read_text_file(file_));
-    if (content.starts_with("\xEF\xBB\xBF")) content.erase(0, 3);
+    const std::string content = read_utf8_file(file_);
     std::string_view rest = content;
     for (line_ = 1; !rest.empty(); ++line_) {
       const std::size_t end = rest.find('\n');

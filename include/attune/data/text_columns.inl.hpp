@@ -11,6 +11,7 @@
 #include <attune/data/rows.hpp>
 #include <attune/data/table.hpp>
 #include <attune/data/text_classification_options.hpp>
+#include <attune/text/utf8.hpp>
 
 namespace attune::detail {
 
@@ -79,7 +80,7 @@ inline int find_label_column(const Table& table, const std::vector<int>& candida
       table.file(), table.line(best_miss),
       "no column holds nothing but the labels " + names + "; column " + column_list(table, {best}) +
           " comes nearest, but here it holds " +
-          (cell ? "'" + repair_utf8(std::string(cell->substr(0, 60))) + "'" : "nothing") +
+          (cell ? "'" + replace_invalid_utf8(cell->substr(0, 60)) + "'" : "nothing") +
           (best_hits + 1 == table.rows() && best_miss == 0 && !table.has_names() ? " (is this line a header?)"
                                                                                  : ""));
 }

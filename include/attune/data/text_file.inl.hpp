@@ -3,11 +3,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include <attune/core/error.hpp>
 #include <attune/core/file.hpp>
 #include <attune/data/table.hpp>
+#include <attune/text/utf8.hpp>
 
 namespace attune::detail {
 
@@ -17,52 +17,16 @@ ATTUNE_INLINE FormatError line_error(const std::string& file, std::int64_t line,
   return error;
 }
 
-/// The length of the well-formed sequence at the start of `text` (not empty); 0 when it is ill-formed, and
-/// then `skip` is the length of the longest part that could have begun a sequence (at least 1). Table 3-7 of
-/// the Unicode standard.
-inline std::size_t utf8_sequence(std::string_view text, std::size_t& skip) {
-  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
-  const unsigned lead = byte(0);
-  skip = 1;
-  if (lead < 0x80) return 1;
-  if (lead < 0xC2 || lead > 0xF4) return 0;
-  const std::size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  unsigned low = 0x80, high = 0xBF;  // the range of the second byte
-  if (lead == 0xE0) low = 0xA0;      // overlong
-  if (lead == 0xED) high = 0x9F;     // surrogates
-  if (lead == 0xF0) low = 0x90;      // overlong
-  if (lead == 0xF4) high = 0x8F;     // above U+10FFFF
-  for (std::size_t at = 1; at < length; ++at) {
-    if (at >= text.size() || byte(at) < low || byte(at) > high) return 0;
-    low = 0x80;
-    high = 0xBF;
-    skip = at + 1;
-  }
-  return length;
+ATTUNE_INLINE std::string read_utf8_file(const std::string& file) {
+  return to_utf8(read_text_file(file, /*max_bytes=*/std::size_t{1} << 36), file);
 }
 
-ATTUNE_INLINE std::string repair_utf8(std::string text) {
-  std::size_t skip = 0;
-  std::size_t at = 0;
-  const std::string_view whole = text;
-  while (at < text.size()) {
-    const std::size_t length = utf8_sequence(whole.substr(at), skip);
-    if (length == 0) break;
-    at += length;
-  }
-  if (at == text.size()) return text;
-  std::string repaired(text, 0, at);
-  while (at < text.size()) {
-    const std::size_t length = utf8_sequence(whole.substr(at), skip);
-    if (length == 0) {
-      repaired += "\xEF\xBF\xBD";
-      at += skip;
-    } else {
-      repaired.append(text, at, length);
-      at += length;
-    }
-  }
-  return repaired;
+ATTUNE_INLINE std::string to_utf8(std::string content, const std::string& name) {
+  if (content.starts_with("\xFF\xFE") || content.starts_with("\xFE\xFF"))
+    throw line_error(name, 1, "expected UTF-8, found a byte order mark of UTF-16");
+  if (valid_utf8_prefix(content) < content.size()) content = replace_invalid_utf8(content);
+  if (content.starts_with("\xEF\xBB\xBF")) content.erase(0, 3);
+  return content;
 }
 
 }  // namespace attune::detail
