@@ -1,97 +1,10 @@
 #pragma once
 
-#include <cstdint>
-#include <type_traits>
-
 #include <attune/backend/cpu/isa.hpp>
-#include <attune/backend/op_tags.hpp>
-#include <attune/core/dtype.hpp>
-#include <attune/core/random.hpp>
+#include <attune/backend/cpu/kernel_table.hpp>
+#include <attune/core/inline.hpp>
 
 namespace attune::cpu {
-
-/// What becomes of a finished tile of a matrix product, row by row:
-///   v = tile + beta * out + bias;  pre = v;  out = activation(v) + residual.
-/// All pointers stand at the tile's first element; all but tile and out may be null.
-template <class T>
-struct TileFinish {
-  const float* tile = nullptr;  ///< [rows, cols]
-  std::int64_t tile_stride = 0;
-  const T* bias = nullptr;  ///< [cols]
-  T* pre = nullptr;
-  std::int64_t pre_stride = 0;
-  const T* residual = nullptr;
-  std::int64_t residual_stride = 0;
-  T* out = nullptr;
-  std::int64_t out_stride = 0;
-  float beta = 0.0f;  ///< 0: out is not read
-  Unary activation = Unary::identity;
-};
-
-/// Kernels over elements of type T.
-template <class T>
-struct ElementKernels {
-  /// y[i] = op(x[i]); may work in place
-  void (*unary)(Unary op, const T* x, T* y, std::int64_t count);
-  /// dx[i] = dy[i] * op'(saved[i]); may work in place. sums (null: not wanted): sums[i] += dx[i] as stored
-  void (*unary_backward)(Unary op, const T* saved, const T* dy, T* dx, float* sums, std::int64_t count);
-  /// y = softmax(x); may work in place
-  void (*softmax)(const T* x, T* y, std::int64_t count);
-  /// y[i] = words[i] < threshold ? 0 : x[i] * scale; may work in place
-  void (*dropout)(const T* x, const std::uint32_t* words, std::uint32_t threshold, float scale, T* y,
-                  std::int64_t count);
-  void (*finish)(const TileFinish<T>& finish, std::int64_t rows, std::int64_t cols);
-};
-
-/// The inner kernels of a matrix product with operands of type T.
-///
-/// An operand is packed into panels of up to `rows` rows of op(a) or `cols` columns of op(b). A panel of
-/// width w lies as [steps][w] 32-bit words; a step is `group` consecutive k: one float, or a pair of bfloat16
-/// (the first in the lower half).
-template <class T>
-struct GemmKernels {
-  int rows;
-  int cols;
-  int group;
-  /// Packs one panel. Element (i, k), i < count <= width, is from[i * stride + k] (`along_k`) or from[k *
-  /// stride + i]; the rest of the panel is zero.
-  void (*pack)(const T* from, std::int64_t stride, bool along_k, int width, int count, std::int64_t k,
-               float* to);
-  /// c = alpha * a b + beta * c for panels a [steps][panel_rows], b [steps][cols]; beta = 0 does not read c.
-  void (*micro)(int panel_rows, std::int64_t steps, const float* a, const float* b, float* c,
-                std::int64_t c_stride, float alpha, float beta);
-  /// c[i * c_stride + j] = sum_k a[i * a_stride + k] * b[j * b_stride + k] for i < rows <= dot_rows, j <
-  /// cols.
-  void (*dot)(int rows, int cols, std::int64_t k, const T* a, std::int64_t a_stride, const T* b,
-              std::int64_t b_stride, float* c, std::int64_t c_stride);
-};
-
-inline constexpr int dot_rows = 4;
-
-/// All kernels of one instruction set.
-struct Kernels {
-  ElementKernels<float> elements_float;
-  ElementKernels<bfloat16> elements_bfloat16;
-  GemmKernels<float> gemm_float;
-  GemmKernels<bfloat16> gemm_bfloat16;
-  /// out[4 i .. 4 i + 3] = Philox(counter with counter[0] + i, key) for i < blocks
-  void (*philox)(Philox::Counter counter, Philox::Key key, std::int64_t blocks, std::uint32_t* out);
-
-  template <class T>
-  const ElementKernels<T>& elements() const {
-    if constexpr (std::is_same_v<T, float>)
-      return elements_float;
-    else
-      return elements_bfloat16;
-  }
-  template <class T>
-  const GemmKernels<T>& gemm() const {
-    if constexpr (std::is_same_v<T, float>)
-      return gemm_float;
-    else
-      return gemm_bfloat16;
-  }
-};
 
 /// The kernels of a set that this processor has.
 const Kernels& kernels(Isa isa = active_isa());

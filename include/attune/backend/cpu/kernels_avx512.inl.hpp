@@ -6,7 +6,7 @@
 
 #include <immintrin.h>
 
-#include <attune/backend/cpu/kernels.hpp>
+#include <attune/backend/cpu/kernel_table.hpp>
 
 // Everything between push and pop is compiled for this instruction set and must only run where the processor
 // has it. Nothing from outside is called with a vector: g++ would compile that silently, with another calling

@@ -5,7 +5,7 @@
 
 #include <immintrin.h>
 
-#include <attune/backend/cpu/kernels.hpp>
+#include <attune/backend/cpu/kernel_table.hpp>
 #include <attune/backend/cpu/kernels_avx512.inl.hpp>
 
 // Everything between push and pop is compiled for this instruction set and must only run where the processor
@@ -28,8 +28,14 @@ namespace attune::cpu::avx512_bf16 {
 
 #include <attune/backend/cpu/gemm_kernels.inc>
 
-// Pairs of bfloat16, multiplied as they are: c + a0 b0 + a1 b1 in one instruction. It takes subnormal
-// operands for zero and returns zero for subnormal results.
+// c + a0 b0 + a1 b1 in one instruction. It takes subnormal operands for zero and returns zero for subnormal results.
+struct Bfloat16Product {
+  static Vec multiply_add(Vec a, Vec b, Vec c) {
+    return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);  // NOLINT: a reinterpretation between vector types
+  }
+};
+
+// Pairs of bfloat16, packed as they are.
 struct Bfloat16Pairs {
   using Source = bfloat16;
   static constexpr int group = 2;
@@ -52,9 +58,7 @@ struct Bfloat16Pairs {
     if (!whole) return pair(even, _mm256_setzero_si256());
     return pair(even, _mm256_maskz_loadu_epi16(first(count), from + stride));
   }
-  static Vec multiply_add(Vec a, Vec b, Vec c) {
-    return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);  // NOLINT: a reinterpretation between vector types
-  }
+  using Product = Bfloat16Product;
 };
 
 inline const Kernels& kernels() {

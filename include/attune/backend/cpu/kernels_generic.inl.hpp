@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include <attune/backend/cpu/kernels.hpp>
+#include <attune/backend/cpu/kernel_table.hpp>
 
 namespace attune::cpu::generic {
 
