@@ -23,7 +23,7 @@ class BertTokenizerState;
 struct BertTokenizerOptions {
   bool do_lower_case = true;
   /// Unset: as do_lower_case.
-  std::optional<bool> strip_accents;
+  std::optional<bool> strip_accents = {};
   /// Puts every CJK ideograph into a word of its own.
   bool tokenize_chinese_chars = true;
   /// Drops control characters and turns all white space into spaces.
@@ -43,14 +43,14 @@ struct BertTokenizerOptions {
   /// What DecodeOptions::clean_up is when unset.
   bool clean_up_tokenization_spaces = false;
   /// Further tokens that are never split. One that the vocabulary lacks gets the next free id.
-  std::vector<AddedToken> added_tokens;
+  std::vector<AddedToken> added_tokens = {};
 };
 
 struct DecodeOptions {
   bool skip_special_tokens = false;
   /// Joins punctuation and English contractions to the word before them; unset: as the tokenizer's options
   /// say.
-  std::optional<bool> clean_up;
+  std::optional<bool> clean_up = {};
 };
 
 /// BERT's tokenizer: cleans, lower-cases and strips accents, splits at white space and punctuation and looks
@@ -78,6 +78,7 @@ class BertTokenizer {
   void save_pretrained(const std::string& directory) const;
 
   Encoding encode(std::string_view text, const EncodeOptions& options = {}) const;
+  /// An empty second text makes a pair as any other does.
   Encoding encode_pair(std::string_view text, std::string_view pair, const EncodeOptions& options = {}) const;
   /// Encodes a sentence that comes as words: each is split on its own, word_ids are indices into `words` and
   /// offsets count from the begin of the word (`is_split_into_words=True` in Hugging Face).

@@ -23,7 +23,8 @@ ATTUNE_INLINE std::size_t room_for_text(const EncodeOptions& options, bool pair)
   return static_cast<std::size_t>(options.max_length - special);
 }
 
-/// How many tokens of each text stay: Hugging Face's rules. Counts may be capped at room + 1.
+/// How many tokens of each text stay: Hugging Face's rules. Counts may be those that
+/// piece_limit() allows to stop at.
 ATTUNE_INLINE std::array<std::size_t, 2> truncated_lengths(std::size_t first, std::size_t second, bool pair,
                                                            std::size_t room, Truncation truncation) {
   if (first + second <= room) return {first, second};
@@ -68,9 +69,11 @@ struct RowPieces {
   }
 };
 
-/// One more than what fits is enough to know that a row is too long, and by which rule it is cut.
-ATTUNE_INLINE std::size_t piece_limit(std::size_t room) {
-  return room == std::numeric_limits<std::size_t>::max() ? room : room + 1;
+/// How many pieces of a text need to be known: one more than what fits tells that a row is too long and how
+/// it is cut, unless the rule asks which of two long texts is the longer one.
+ATTUNE_INLINE std::size_t piece_limit(std::size_t room, bool pair, const EncodeOptions& options) {
+  constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
+  return room == all || (pair && options.truncation == Truncation::longest_first) ? all : room + 1;
 }
 
 ATTUNE_INLINE Encoding assemble(const BertTokenizerState& state, const RowPieces& row,
@@ -103,9 +106,10 @@ ATTUNE_INLINE Encoding encode_row(const BertTokenizerState& state, std::string_v
   const std::size_t room = room_for_text(options, pair != nullptr);
   RowPieces row;
   row.pair = pair != nullptr;
+  const std::size_t limit = piece_limit(room, row.pair, options);
   PieceWriter<true>& writer = thread_piece_writer<true>();
-  writer.write(state, text, row.texts[0], piece_limit(room));
-  if (pair) writer.write(state, *pair, row.texts[1], piece_limit(room));
+  writer.write(state, text, row.texts[0], limit);
+  if (pair) writer.write(state, *pair, row.texts[1], limit);
   row.truncate(room, options, true);
   return assemble(state, row, options);
 }
@@ -130,6 +134,7 @@ ATTUNE_INLINE void encode_chunk(const BertTokenizerState& state, std::span<const
   PieceWriter<false>& writer = thread_piece_writer<false>();
   RowPieces row;
   row.pair = !pairs.empty();
+  const std::size_t limit = piece_limit(room, row.pair, options);
   const auto put = [&](std::span<const std::int32_t> ids, std::int32_t type) {
     chunk.ids.insert(chunk.ids.end(), ids.begin(), ids.end());
     chunk.type_ids.resize(chunk.ids.size(), type);
@@ -137,8 +142,8 @@ ATTUNE_INLINE void encode_chunk(const BertTokenizerState& state, std::span<const
   for (std::size_t at = 0; at < texts.size(); ++at) {
     const std::size_t before = chunk.ids.size();
     row.clear();
-    writer.write(state, texts[at], row.texts[0], piece_limit(room));
-    if (row.pair) writer.write(state, pairs[at], row.texts[1], piece_limit(room));
+    writer.write(state, texts[at], row.texts[0], limit);
+    if (row.pair) writer.write(state, pairs[at], row.texts[1], limit);
     row.truncate(room, options, false);
     chunk.truncated_rows += row.truncated ? 1 : 0;
     if (options.add_special_tokens) put(std::span(&state.cls_id, 1), 0);
@@ -180,10 +185,11 @@ ATTUNE_INLINE Encoding BertTokenizer::encode_pair(std::string_view text, std::st
 ATTUNE_INLINE Encoding BertTokenizer::encode_words(std::span<const std::string> words,
                                                    const EncodeOptions& options) const {
   const std::size_t room = detail::room_for_text(options, false);
+  const std::size_t limit = detail::piece_limit(room, false, options);
   detail::RowPieces row;
   detail::PieceWriter<true>& writer = detail::thread_piece_writer<true>();
   for (std::size_t at = 0; at < words.size() && row.texts[0].ids.size() <= room; ++at)
-    writer.write(*state_, words[at], row.texts[0], detail::piece_limit(room), static_cast<std::int32_t>(at));
+    writer.write(*state_, words[at], row.texts[0], limit, static_cast<std::int32_t>(at));
   row.truncate(room, options, true);
   return detail::assemble(*state_, row, options);
 }

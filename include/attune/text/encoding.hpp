@@ -71,7 +71,7 @@ struct EncodedBatch {
 
 /// A token that is found in the text before anything is split, as in Hugging Face's tokenizers.
 struct AddedToken {
-  std::string content;
+  std::string content = {};
   bool single_word = false;  ///< only where no letter, digit or underscore touches it
   bool lstrip = false;       ///< takes the white space on its left along
   bool rstrip = false;       ///< takes the white space on its right along
