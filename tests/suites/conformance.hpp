@@ -1,0 +1,181 @@
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include <attune/backend/reference/reference.hpp>
+#include <attune/core/parallel.hpp>
+
+#include "suites/arguments.hpp"
+
+// A table of kernel calls and what is demanded of each, on any backend B and in any type that it computes in.
+
+namespace attune::testing {
+
+/// One call of one kernel.
+template <class B>
+struct KernelCase {
+  std::string name;
+  std::vector<Array> arrays;
+  std::function<void(const Reference&, Arguments<Reference, double>&)> reference;
+  std::function<void(const B&, Arguments<B, float>&)> in_float;
+  std::function<void(const B&, Arguments<B, bfloat16>&)> in_bfloat16;
+  /// Replaces inputs by numbers that follow from the others (statistics that a forward saves); may be empty.
+  std::function<void(const Reference&, Arguments<Reference, double>&)> prepare{};
+
+  template <class T>
+  const auto& in() const {
+    if constexpr (std::is_same_v<T, float>)
+      return in_float;
+    else
+      return in_bfloat16;
+  }
+};
+
+template <class B>
+class KernelTable {
+ public:
+  /// `call` is a generic lambda (backend, arguments).
+  template <class F>
+  void add(std::string name, std::vector<Array> arrays, const F& call) {
+    cases_.push_back({std::move(name), std::move(arrays), call, call, call});
+  }
+  template <class F, class P>
+  void add(std::string name, std::vector<Array> arrays, const P& prepare, const F& call) {
+    cases_.push_back({std::move(name), std::move(arrays), call, call, call, prepare});
+  }
+  const std::vector<KernelCase<B>>& cases() const { return cases_; }
+
+ private:
+  std::vector<KernelCase<B>> cases_;
+};
+
+/// The storage of every array before the call, as T holds it. Cells that nobody owns are NaN in inputs.
+template <class T, class B>
+std::vector<std::vector<double>> initial_values(const KernelCase<B>& kernel_case) {
+  std::uint64_t stream = 0;
+  for (const char letter : kernel_case.name) stream = stream * 131 + static_cast<unsigned char>(letter);
+  RandomStream random(7, stream);
+  std::vector<std::vector<double>> values;
+  for (const Array& array : kernel_case.arrays) {
+    std::vector<double>& storage = values.emplace_back(static_cast<std::size_t>(array.storage()));
+    std::int64_t cell = 0;
+    for (std::int64_t at = 0; at < array.storage(); ++at) {
+      double& value = storage[static_cast<std::size_t>(at)];
+      if (array.is_cell(at))
+        value = rounded<T>(array.fill(cell++, random), array.kind);
+      else
+        value = array.role == Role::input ? std::numeric_limits<double>::quiet_NaN()
+                                          : rounded<T>(-77.0, array.kind);
+    }
+  }
+  if (kernel_case.prepare) {
+    const Reference reference;
+    Arguments<Reference, double> arguments(reference, kernel_case.arrays, values);
+    kernel_case.prepare(reference, arguments);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = arguments.download(static_cast<int>(i));
+      for (double& value : values[i]) value = rounded<T>(value, kernel_case.arrays[i].kind);
+    }
+  }
+  return values;
+}
+
+using Storages = std::vector<std::vector<double>>;
+
+template <class B, class D, class T>
+Storages run_on(const D& device, const std::vector<Array>& arrays, const Storages& values,
+                const std::function<void(const D&, Arguments<D, T>&)>& call) {
+  Arguments<D, T> arguments(device, arrays, values);
+  call(device, arguments);
+  Storages results;
+  for (std::size_t i = 0; i < arrays.size(); ++i) results.push_back(arguments.download(static_cast<int>(i)));
+  return results;
+}
+
+template <class T>
+inline constexpr double unit_roundoff = std::is_same_v<T, bfloat16> ? 0x1p-8 : 0x1p-24;
+
+/// Every kernel of the table in T against the reference in double on the same inputs, within the stated
+/// bounds. Inputs and the cells between rows stay as they were.
+template <class T, class B>
+void check_against_reference(const B& device, const KernelTable<B>& table) {
+  for (const KernelCase<B>& kernel_case : table.cases()) {
+    CAPTURE(kernel_case.name);
+    const std::vector<Array>& arrays = kernel_case.arrays;
+    const Storages before = initial_values<T>(kernel_case);
+    const Storages exact = run_on<B>(Reference{}, arrays, before, kernel_case.reference);
+    Storages positive = before;
+    for (std::size_t i = 0; i < arrays.size(); ++i)
+      if (arrays[i].kind != Kind::integer)
+        for (double& value : positive[i]) value = std::abs(value);
+    const Storages magnitude = run_on<B>(Reference{}, arrays, positive, kernel_case.reference);
+    const Storages found = run_on<B>(device, arrays, before, kernel_case.template in<T>());
+
+    for (std::size_t i = 0; i < arrays.size(); ++i) {
+      CAPTURE(i);
+      const Array& array = arrays[i];
+      const auto& sums =
+          magnitude[array.bound.magnitude_of < 0 ? i : static_cast<std::size_t>(array.bound.magnitude_of)];
+      const double stored_unit = array.kind == Kind::value ? unit_roundoff<T> : 0x1p-24;
+      std::size_t wrong = found[i].size();
+      double excess = 0.0;
+      for (std::size_t at = 0; at < found[i].size(); ++at) {
+        const double value = found[i][at], expected = exact[i][at];
+        bool right;
+        if (array.role == Role::input || array.kind == Kind::integer ||
+            !array.is_cell(static_cast<std::int64_t>(at))) {
+          const double same = array.kind == Kind::integer ? expected : before[i][at];
+          right = value == same || (std::isnan(value) && std::isnan(same));
+        } else if (!std::isfinite(expected)) {
+          right = value == expected || (std::isnan(value) && std::isnan(expected));
+        } else {
+          const double bound = stored_unit * std::abs(expected) + unit_roundoff<T> * array.bound.stored +
+                               0x1p-24 * (array.bound.sums * (array.bound.sums > 0 ? sums[at] : 0.0) +
+                                          array.bound.relative * std::abs(expected) + array.bound.absolute);
+          right = std::abs(value - expected) <= bound;  // false for NaN
+          if (array.same_zeros) right = right && (value == 0.0) == (expected == 0.0);
+          if (!right && bound > 0) excess = std::max(excess, std::abs(value - expected) / bound);
+        }
+        if (!right && wrong == found[i].size()) wrong = at;
+      }
+      if (wrong < found[i].size()) {
+        CAPTURE(wrong);
+        CAPTURE(excess);
+        CAPTURE(found[i][wrong]);
+        CHECK(found[i][wrong] == exact[i][wrong]);
+      }
+      CHECK(wrong == found[i].size());
+    }
+  }
+}
+
+/// The same bits for 1 to 4 threads.
+template <class T, class B>
+void check_thread_invariance(const B& device, const KernelTable<B>& table) {
+  const int before = num_threads();
+  std::vector<Storages> single;
+  for (int threads = 1; threads <= 4; ++threads) {
+    set_num_threads(threads);
+    for (std::size_t c = 0; c < table.cases().size(); ++c) {
+      const KernelCase<B>& kernel_case = table.cases()[c];
+      const Storages found =
+          run_on<B>(device, kernel_case.arrays, initial_values<T>(kernel_case), kernel_case.template in<T>());
+      if (threads == 1) {
+        single.push_back(found);
+        continue;
+      }
+      CAPTURE(kernel_case.name);
+      CAPTURE(threads);
+      bool same = true;
+      for (std::size_t i = 0; i < found.size(); ++i)
+        same = same && (found[i].empty() || std::memcmp(found[i].data(), single[c][i].data(),
+                                                        found[i].size() * sizeof(double)) == 0);
+      CHECK(same);
+    }
+  }
+  set_num_threads(before);
+}
+
+}  // namespace attune::testing
