@@ -108,8 +108,8 @@ def safetensors_variants(writer):
 
     version_4 = {n: v for n, v in config.items() if n != "dtype"} | VERSION_4_CONFIG
     write("config_v4", weights, "a config.json as transformers 4 writes it", version_4)
-    needed = ("model_type", "id2label", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
-              "intermediate_size", "max_position_embeddings")
+    needed = ("model_type", "id2label", "vocab_size", "hidden_size", "num_hidden_layers",
+              "num_attention_heads", "intermediate_size", "max_position_embeddings")
     write("config_minimal", weights, "defaults are left out (so the dropouts are 0.1), no __metadata__",
           {n: config[n] for n in needed}, metadata=None)
 
