@@ -181,7 +181,7 @@ def main():
     parser.add_argument("--texts", help="one text a line; without it a few built-in ones")
     parser.add_argument("--expect", help="JSONL of predict_classifier for the same texts")
     parser.add_argument("--ids", help="output of tokenize for the same texts")
-    parser.add_argument("--max-length", type=int, help="truncate to so many tokens; default: the model's limit")
+    parser.add_argument("--max-length", type=int, help="in tokens; default: the model's limit")
     parser.add_argument("--tolerance", type=float, default=1e-4, help="for logits and scores")
     parser.add_argument("--quiet", action="store_true", help="do not print the logits")
     parser.add_argument("--make", metavar="DIR", help="write a directory instead")
