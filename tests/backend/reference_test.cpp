@@ -2,6 +2,7 @@
 #include <attune/backend/reference/reference.hpp>
 
 #include "suites/gradient_cases.hpp"
+#include "suites/optimizer_suite.hpp"
 
 using namespace attune;
 using namespace attune::testing;
@@ -45,3 +46,5 @@ TEST_CASE("Reference: dropout drops its share and keeps the mean") {
   CHECK(std::abs(double(dropped) - 10000.0) < 4 * 95.0);
   CHECK(std::abs(mean - 1.0) < 4 * 95.0 / 90000.0);
 }
+
+TEST_CASE("Reference: gradient norm, clipping, and a step that is skipped") { check_clipping(Reference{}); }
