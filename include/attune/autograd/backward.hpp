@@ -39,22 +39,26 @@ std::vector<std::shared_ptr<Function<B>>> functions_behind(const Variable<B>& ro
 
 template <class B>
 void run_backward(const Variable<B>& root, bool retain_graph) {
-  for (auto& function : functions_behind(root)) {
-    std::vector<std::shared_ptr<Variable<B>>> outputs;
-    bool reached = false;
-    for (const auto& output : function->outputs) {
-      outputs.push_back(output.lock());
-      reached = reached || (outputs.back() && outputs.back()->grad);
-    }
-    if (reached) function->run();
-    for (const auto& output : outputs)
+  std::vector<std::shared_ptr<Function<B>>> functions = functions_behind(root);
+  // Held until their function has run: once a consumer is released nothing else may hold its inputs.
+  std::vector<std::vector<std::shared_ptr<Variable<B>>>> outputs;
+  for (const auto& function : functions) {
+    outputs.emplace_back();
+    for (const auto& output : function->outputs) outputs.back().push_back(output.lock());
+  }
+  for (std::size_t i = 0; i < functions.size(); ++i) {
+    Function<B>& function = *functions[i];
+    const auto has_grad = [](const auto& output) { return output && output->grad; };
+    if (std::any_of(outputs[i].begin(), outputs[i].end(), has_grad)) function.run();
+    for (const auto& output : outputs[i])
       if (output && !output->retain_grad) output->grad = {};
     if (!retain_graph) {
-      function->release();
-      function->inputs.clear();
-      function->released = true;
+      function.release();
+      function.inputs.clear();
+      function.released = true;
     }
-    function.reset();
+    functions[i].reset();
+    outputs[i].clear();
   }
 }
 

@@ -48,7 +48,7 @@ ATTUNE_INLINE std::string BertTokenizer::decode(std::span<const std::int32_t> id
       if (token.compare(0, prefix.size(), prefix) == 0)
         token.erase(0, prefix.size());
       else
-        token.insert(0, " ");
+        token.insert(token.begin(), ' ');
     }
     detail::clean_up_spaces(token, true);
     text += token;
