@@ -222,7 +222,8 @@ class Optimizer {
     std::vector<OptimizerGroup> result;
     for (std::size_t index = 0; index < groups.size(); ++index) {
       const ParameterGroup<B>& group = groups[index];
-      const std::string where = name_ + (groups.size() > 1 ? ": group " + std::to_string(index) : "") + ": ";
+      const std::string where =
+          name_ + (groups.size() > 1 ? std::string(": group ").append(std::to_string(index)) : "") + ": ";
       OptimizerGroup made;
       check_range(where + "lr", group.lr.value_or(settings_.lr), 0.0, infinity);
       if (!(group.lr_scale > 0.0 && std::isfinite(group.lr_scale)))
