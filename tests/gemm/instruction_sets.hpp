@@ -7,7 +7,8 @@
 /// The instruction sets of this processor.
 inline std::vector<attune::cpu::Isa> available_sets() {
   std::vector<attune::cpu::Isa> sets;
-  for (int i = 0; i <= static_cast<int>(attune::cpu::best_isa()); ++i) sets.push_back(static_cast<attune::cpu::Isa>(i));
+  for (int i = 0; i <= static_cast<int>(attune::cpu::best_isa()); ++i)
+    sets.push_back(static_cast<attune::cpu::Isa>(i));
   return sets;
 }
 

@@ -28,7 +28,8 @@ TEST_CASE("isa: each set that the processor has can be chosen, and its kernels a
 
 TEST_CASE("isa: a set that the processor lacks is refused by name") {
   if (cpu::best_isa() == cpu::Isa::avx512_bf16) return;
-  CHECK_THROWS_WITH_AS(cpu::set_isa(cpu::Isa::avx512_bf16), doctest::Contains("avx512_bf16"), attune::ConfigError);
+  CHECK_THROWS_WITH_AS(cpu::set_isa(cpu::Isa::avx512_bf16), doctest::Contains("avx512_bf16"),
+                       attune::ConfigError);
 }
 
 // The variable is read when the first kernel of a process runs; ctest starts this case with several values.

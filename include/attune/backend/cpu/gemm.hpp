@@ -8,12 +8,13 @@
 #include <attune/core/dtype.hpp>
 #include <attune/core/inline.hpp>
 
-// Matrix products on the CPU: c = alpha op(a) op(b) + beta c, row-major, any strides, any of the four transpositions;
-// float or bfloat16 operands, sums in float. The kernels are those of active_isa(), chosen at run time.
+// Matrix products on the CPU: c = alpha op(a) op(b) + beta c, row-major, any strides, any of the four
+// transpositions; float or bfloat16 operands, sums in float. The kernels are those of active_isa(), chosen at
+// run time.
 //
-// Work is cut in tiles of c. The cuts depend on the number of threads, the numbers do not: each element of c is summed
-// in the same order, in fixed blocks of k, whichever tile it lies in. The error of an element is at most
-// K u sum_k |a_ik b_kj| with u = 2^-24 (see tests/gemm), plus the rounding of a bfloat16 result.
+// Work is cut in tiles of c. The cuts depend on the number of threads, the numbers do not: each element of c
+// is summed in the same order, in fixed blocks of k, whichever tile it lies in. The error of an element is at
+// most K u sum_k |a_ik b_kj| with u = 2^-24 (see tests/gemm), plus the rounding of a bfloat16 result.
 
 namespace attune::cpu {
 
@@ -21,14 +22,14 @@ namespace attune::cpu {
 ///   v = alpha op(a) op(b) + beta c + bias;  pre = v;  c = activation(v) + residual.
 template <class T>
 struct GemmEpilogue {
-  const T* bias = nullptr;                 ///< N, added to every row
+  const T* bias = nullptr;  ///< N, added to every row
   Unary activation = Unary::identity;
-  MatrixView<T> pre_activation{};          ///< [M, N]
-  MatrixView<const T> residual{};          ///< [M, N]; may be c's memory
+  MatrixView<T> pre_activation{};  ///< [M, N]
+  MatrixView<const T> residual{};  ///< [M, N]; may be c's memory
 };
 
-/// op(b) of a product, packed once to be used many times: a weight between two optimizer steps. Belongs to the
-/// instruction set that was active when it was packed, and is multiplied with that one's kernels.
+/// op(b) of a product, packed once to be used many times: a weight between two optimizer steps. Belongs to
+/// the instruction set that was active when it was packed, and is multiplied with that one's kernels.
 template <class T>
 class PackedMatrix {
  public:
@@ -51,17 +52,18 @@ class PackedMatrix {
   std::unique_ptr<float, Free> data_;
 };
 
-/// c = alpha op(a) op(b) + beta c for options.batch matrices. c must not overlap a or b. beta = 0 overwrites c without
-/// reading it. Shapes must fit; nothing is checked.
-void gemm(MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> c, const MatmulOptions& options = {});
+/// c = alpha op(a) op(b) + beta c for options.batch matrices. c must not overlap a or b. beta = 0 overwrites
+/// c without reading it. Shapes must fit; nothing is checked.
+void gemm(MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> c,
+          const MatmulOptions& options = {});
 void gemm(MatrixView<const bfloat16> a, MatrixView<const bfloat16> b, MatrixView<bfloat16> c,
           const MatmulOptions& options = {});
 void gemm(MatrixView<const bfloat16> a, MatrixView<const bfloat16> b, MatrixView<float> c,
           const MatmulOptions& options = {});
 
 /// The same with an epilogue, for one matrix (options.batch is 1).
-void gemm(MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> c, const MatmulOptions& options,
-          const GemmEpilogue<float>& epilogue);
+void gemm(MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> c,
+          const MatmulOptions& options, const GemmEpilogue<float>& epilogue);
 void gemm(MatrixView<const bfloat16> a, MatrixView<const bfloat16> b, MatrixView<bfloat16> c,
           const MatmulOptions& options, const GemmEpilogue<bfloat16>& epilogue);
 

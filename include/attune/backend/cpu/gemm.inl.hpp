@@ -12,13 +12,14 @@
 
 namespace attune::cpu {
 
-/// One product. One operand is packed before the tasks start and shared by them (`shared`: the weight, or whichever is
-/// smaller); the other is packed by each task for itself, while it is in cache.
+/// One product. One operand is packed before the tasks start and shared by them (`shared`: the weight, or
+/// whichever is smaller); the other is packed by each task for itself, while it is in cache.
 template <class T, class Out>
 class Product {
  public:
   Product(const Kernels& kernels, std::int64_t rows, std::int64_t cols, std::int64_t k, PanelSource<T> a,
-          PanelSource<T> b, MatrixView<Out> c, const MatmulOptions& options, const GemmEpilogue<Out>& epilogue)
+          PanelSource<T> b, MatrixView<Out> c, const MatmulOptions& options,
+          const GemmEpilogue<Out>& epilogue)
       : gemm_(kernels.gemm<T>()),
         finish_(kernels.elements<Out>().finish),
         a_(a),
@@ -32,7 +33,8 @@ class Product {
         blocks_(k, gemm_.group) {}
 
   void run(const float* packed_b) const {
-    if (packed_b != nullptr) return run_with({const_cast<float*>(packed_b), {0, cols_.count}}, {0, cols_.count});
+    if (packed_b != nullptr)
+      return run_with({const_cast<float*>(packed_b), {0, cols_.count}}, {0, cols_.count});
     if (a_.along_k && b_.along_k && rows_.extent <= dot_rows) return run_dots();
     // The shared operand is packed in pieces, so that workspace stays small.
     const bool share_b = cols_.extent <= rows_.extent;
@@ -42,8 +44,8 @@ class Product {
     for (std::int64_t begin = 0; begin < panels.count; begin += piece) {
       const PanelRange range{begin, std::min(begin + piece, panels.count)};
       Scratch scratch;
-      const PackedPanels shared{
-          scratch.take<float>(blocks_.all_steps() * words_per_step(panels, range)), range};
+      const PackedPanels shared{scratch.take<float>(blocks_.all_steps() * words_per_step(panels, range)),
+                                range};
       pack_shared(share_b, shared);
       if (share_b)
         run_with(shared, range);
@@ -65,23 +67,19 @@ class Product {
     const std::int64_t panel_words = std::max<std::int64_t>(1, blocks_.all_steps() * panels.base);
     const std::int64_t grain = std::max<std::int64_t>(1, (std::int64_t{1} << 15) / panel_words);
     parallel_chunks(range.size(), grain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t block = 0; block < blocks_.count; ++block)
-        for (std::int64_t panel = range.begin + begin; panel < range.begin + end; ++panel)
-          pack_panel(gemm_, share_b ? b_ : a_, panels, blocks_, to, panel, block);
+      pack_panels(gemm_, share_b ? b_ : a_, panels, blocks_, to, range.begin + begin, range.begin + end);
     });
   }
 
   PackedPanels pack_own(bool own_b, PanelRange range, Scratch& scratch) const {
     const Panels& panels = own_b ? cols_ : rows_;
     const PackedPanels own{scratch.take<float>(blocks_.all_steps() * words_per_step(panels, range)), range};
-    for (std::int64_t block = 0; block < blocks_.count; ++block)
-      for (std::int64_t panel = range.begin; panel < range.end; ++panel)
-        pack_panel(gemm_, own_b ? b_ : a_, panels, blocks_, own, panel, block);
+    pack_panels(gemm_, own_b ? b_ : a_, panels, blocks_, own, range.begin, range.end);
     return own;
   }
 
-  /// Panels of the own operand per task: few enough for half the second-level cache and for enough tasks, but at least
-  /// `least`, below which the shared operand would be read too often.
+  /// Panels of the own operand per task: few enough for half the second-level cache and for enough tasks, but
+  /// at least `least`, below which the shared operand would be read too often.
   std::int64_t own_panels(const Panels& own, std::int64_t least) const {
     const std::int64_t bytes = std::max<std::int64_t>(1, blocks_.all_steps() * own.base * 4);
     const std::int64_t fit = second_level_cache() / 2 / bytes;
@@ -89,7 +87,8 @@ class Product {
     return std::max(std::min({fit, spread, std::int64_t{16}}), least);
   }
 
-  /// Tasks are ranges of row panels against all columns of `shared_cols`, or against parts of them when there are few.
+  /// Tasks are ranges of row panels against all columns of `shared_cols`, or against parts of them when there
+  /// are few.
   void run_with(const PackedPanels& shared, PanelRange cols) const {
     const std::int64_t step = own_panels(rows_, 4);
     const std::int64_t row_tasks = (rows_.count + step - 1) / step;
@@ -97,7 +96,8 @@ class Product {
     parallel_for(row_tasks * cuts, [&](std::int64_t task) {
       const std::int64_t begin = task / cuts * step, cut = task % cuts;
       const PanelRange own_range{begin, std::min(begin + step, rows_.count)};
-      const PanelRange part{cols.begin + cols.size() * cut / cuts, cols.begin + cols.size() * (cut + 1) / cuts};
+      const PanelRange part{cols.begin + cols.size() * cut / cuts,
+                            cols.begin + cols.size() * (cut + 1) / cuts};
       Scratch scratch;
       const PackedPanels own = pack_own(false, own_range, scratch);
       const std::int64_t height = words_per_step(rows_, own_range);
@@ -118,7 +118,8 @@ class Product {
     parallel_for(col_tasks * cuts, [&](std::int64_t task) {
       const std::int64_t begin = task / cuts * step, cut = task % cuts;
       const PanelRange own_range{begin, std::min(begin + step, cols_.count)};
-      const PanelRange part{rows.begin + rows.size() * cut / cuts, rows.begin + rows.size() * (cut + 1) / cuts};
+      const PanelRange part{rows.begin + rows.size() * cut / cuts,
+                            rows.begin + rows.size() * (cut + 1) / cuts};
       Scratch scratch;
       const PackedPanels own = pack_own(true, own_range, scratch);
       const std::int64_t tile_words = std::int64_t{gemm_.rows} * gemm_.cols;
@@ -138,8 +139,8 @@ class Product {
   }
 
   /// One block of k of one tile; the last block finishes it.
-  void multiply(const PackedPanels& a, const PackedPanels& b, std::int64_t row, std::int64_t col, std::int64_t block,
-                float* tile) const {
+  void multiply(const PackedPanels& a, const PackedPanels& b, std::int64_t row, std::int64_t col,
+                std::int64_t block, float* tile) const {
     const int height = rows_.width(row);
     const bool first = block == 0, last = block + 1 == blocks_.count;
     const float* const a_panel = a.at(rows_, blocks_, row, block);
@@ -151,7 +152,14 @@ class Product {
       if (plain && first && last && cols_.filled(col) == gemm_.cols)
         return gemm_.micro(height, blocks_.steps(0), a_panel, b_panel, out, c_.stride, alpha_, beta_);
     }
-    gemm_.micro(height, blocks_.steps(block), a_panel, b_panel, tile, gemm_.cols, alpha_, first ? 0.0f : 1.0f);
+    if (last) {  // the result's lines come while the product runs
+      for (int r = 0; r < height; ++r) {
+        __builtin_prefetch(out + r * c_.stride, 1);
+        __builtin_prefetch(out + r * c_.stride + gemm_.cols / 2, 1);
+      }
+    }
+    gemm_.micro(height, blocks_.steps(block), a_panel, b_panel, tile, gemm_.cols, alpha_,
+                first ? 0.0f : 1.0f);
     if (last) finish(tile, gemm_.cols, rows_.start(row), height, cols_.start(col), cols_.filled(col));
   }
 
@@ -214,8 +222,9 @@ void multiply(MatrixView<const T> a, MatrixView<const T> b, MatrixView<Out> c, c
   const auto run = [&](std::int64_t batch) {
     MatrixView<Out> out = c;
     out.data += batch * options.batch_stride_c;
-    Product<T, Out>(set, rows, cols, k, {a.data + batch * options.batch_stride_a, a.stride, !options.transpose_a},
-                    {b.data + batch * options.batch_stride_b, b.stride, options.transpose_b}, out, options, epilogue)
+    Product<T, Out>(
+        set, rows, cols, k, {a.data + batch * options.batch_stride_a, a.stride, !options.transpose_a},
+        {b.data + batch * options.batch_stride_b, b.stride, options.transpose_b}, out, options, epilogue)
         .run(nullptr);
   };
   // Products inside a task run in its thread.
@@ -226,8 +235,8 @@ void multiply(MatrixView<const T> a, MatrixView<const T> b, MatrixView<Out> c, c
 }
 
 template <class T>
-void multiply_packed(MatrixView<const T> a, const PackedMatrix<T>& b, MatrixView<T> c, const MatmulOptions& options,
-                     const GemmEpilogue<T>& epilogue) {
+void multiply_packed(MatrixView<const T> a, const PackedMatrix<T>& b, MatrixView<T> c,
+                     const MatmulOptions& options, const GemmEpilogue<T>& epilogue) {
   const std::int64_t rows = options.transpose_a ? a.cols : a.rows;
   if (rows == 0 || b.cols() == 0) return;
   Product<T, T>(kernels(b.isa()), rows, b.cols(), b.rows(), {a.data, a.stride, !options.transpose_a},
@@ -238,9 +247,10 @@ void multiply_packed(MatrixView<const T> a, const PackedMatrix<T>& b, MatrixView
 template <class T>
 PackedMatrix<T>::PackedMatrix(MatrixView<const T> b, bool transposed)
     : rows_(transposed ? b.cols : b.rows), cols_(transposed ? b.rows : b.cols), isa_(active_isa()) {
-  const Product<T, T> product(kernels(isa_), 0, cols_, rows_, {nullptr, 0, true}, {b.data, b.stride, transposed}, {},
-                              {}, {});
-  const auto bytes = static_cast<std::size_t>(std::max<std::int64_t>(1, product.packed_b_words())) * sizeof(float);
+  const Product<T, T> product(kernels(isa_), 0, cols_, rows_, {nullptr, 0, true},
+                              {b.data, b.stride, transposed}, {}, {}, {});
+  const auto bytes =
+      static_cast<std::size_t>(std::max<std::int64_t>(1, product.packed_b_words())) * sizeof(float);
   data_ = {static_cast<float*>(host_memory().allocate(bytes)), Free{bytes}};
   product.pack_b(data_.get());
 }

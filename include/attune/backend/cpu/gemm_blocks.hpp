@@ -24,14 +24,16 @@ inline std::int64_t second_level_cache() {
 #endif
 }
 
-/// Most steps in a block of k: a panel of each operand then fits the first two cache levels. Fixed, because the order of
-/// summation and so the last bits depend on it.
+/// Most steps in a block of k: a panel of each operand then fits the first two cache levels. Fixed, because
+/// the order of summation and so the last bits depend on it.
 inline constexpr std::int64_t block_steps = 384;
 
 /// K in blocks of equal length (the last may be shorter), a multiple of two so that pairs stay together.
 struct KBlocks {
   KBlocks(std::int64_t k, int group)
-      : k(k), group(group), count(std::max<std::int64_t>(1, (k + block_steps * group - 1) / (block_steps * group))) {
+      : k(k),
+        group(group),
+        count(std::max<std::int64_t>(1, (k + block_steps * group - 1) / (block_steps * group))) {
     length = ((k + count - 1) / count + 1) / 2 * 2;
     if (k > 0) count = (k + length - 1) / length;
   }
@@ -47,8 +49,8 @@ struct KBlocks {
   std::int64_t length = 0;
 };
 
-/// An extent in panels of at most `most`. Rows are cut evenly, so that no panel is nearly empty; columns are cut in full
-/// panels, the last one padded with zeros.
+/// An extent in panels of at most `most`. Rows are cut evenly, so that no panel is nearly empty; columns are
+/// cut in full panels, the last one padded with zeros.
 struct Panels {
   static Panels even(std::int64_t extent, int most) {
     const std::int64_t count = (extent + most - 1) / most;
@@ -68,7 +70,7 @@ struct Panels {
   std::int64_t extent;
   std::int64_t stored;  ///< words of one step of all panels
   std::int64_t count;
-  std::int64_t base;    ///< width of the panels after the first `longer`, which are one wider
+  std::int64_t base;  ///< width of the panels after the first `longer`, which are one wider
   std::int64_t longer;
 };
 
@@ -84,14 +86,17 @@ inline std::int64_t words_per_step(const Panels& panels, PanelRange range) {
   return panels.start(range.end) - panels.start(range.begin);
 }
 
-/// An operand seen from its panels: element (i, k) is data[i * stride + k] (`along_k`) or data[k * stride + i].
+/// An operand seen from its panels: element (i, k) is data[i * stride + k] (`along_k`) or data[k * stride +
+/// i].
 template <class T>
 struct PanelSource {
   const T* data;
   std::int64_t stride;
   bool along_k;
 
-  const T* at(std::int64_t i, std::int64_t k) const { return data + (along_k ? i * stride + k : k * stride + i); }
+  const T* at(std::int64_t i, std::int64_t k) const {
+    return data + (along_k ? i * stride + k : k * stride + i);
+  }
 };
 
 /// Where a range of panels lies once packed: block after block of k, in each the panels one after another.
@@ -105,11 +110,22 @@ struct PackedPanels {
   }
 };
 
+/// Packs panels begin .. end of `to`.
 template <class T>
-void pack_panel(const GemmKernels<T>& kernels, const PanelSource<T>& source, const Panels& panels,
-                const KBlocks& blocks, const PackedPanels& to, std::int64_t panel, std::int64_t block) {
-  kernels.pack(source.at(panels.start(panel), blocks.begin(block)), source.stride, source.along_k, panels.width(panel),
-               panels.filled(panel), blocks.size(block), to.at(panels, blocks, panel, block));
+void pack_panels(const GemmKernels<T>& kernels, const PanelSource<T>& source, const Panels& panels,
+                 const KBlocks& blocks, const PackedPanels& to, std::int64_t begin, std::int64_t end) {
+  // A source whose rows run across the panels is read a few rows at a time over all panels, so that each
+  // cache line and page is visited once.
+  constexpr std::int64_t slab_steps = 16;
+  for (std::int64_t block = 0; block < blocks.count; ++block) {
+    const std::int64_t size = blocks.size(block);
+    const std::int64_t slab = source.along_k ? std::max<std::int64_t>(1, size) : slab_steps * blocks.group;
+    for (std::int64_t k = 0; k < size; k += slab)
+      for (std::int64_t panel = begin; panel < end; ++panel)
+        kernels.pack(source.at(panels.start(panel), blocks.begin(block) + k), source.stride, source.along_k,
+                     panels.width(panel), panels.filled(panel), std::min(slab, size - k),
+                     to.at(panels, blocks, panel, block) + k / blocks.group * panels.width(panel));
+  }
 }
 
 }  // namespace attune::cpu

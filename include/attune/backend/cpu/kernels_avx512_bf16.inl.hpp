@@ -28,7 +28,8 @@ namespace attune::cpu::avx512_bf16 {
 
 #include <attune/backend/cpu/gemm_kernels.inc>
 
-// c + a0 b0 + a1 b1 in one instruction. It takes subnormal operands for zero and returns zero for subnormal results.
+// c + a0 b0 + a1 b1 in one instruction. It takes subnormal operands for zero and returns zero for subnormal
+// results.
 struct Bfloat16Product {
   static Vec multiply_add(Vec a, Vec b, Vec c) {
     return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);  // NOLINT: a reinterpretation between vector types
