@@ -12,6 +12,7 @@
 #include <attune/device.hpp>
 #include <attune/models/bert.hpp>
 #include <attune/models/distilbert.hpp>
+#include <attune/models/instances.hpp>
 #include <attune/optim/adamw.hpp>
 #include <attune/optim/schedule.hpp>
 #include <attune/optim/sgd.hpp>

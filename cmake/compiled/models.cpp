@@ -1,0 +1,2 @@
+#include <attune/io/pretrained.inl.hpp>
+#include <attune/models/config.inl.hpp>

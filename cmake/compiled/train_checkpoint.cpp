@@ -1,0 +1,1 @@
+#include <attune/train/checkpoint_contents.inl.hpp>
