@@ -60,6 +60,12 @@ void add_layout_cases(KernelTable<B>& table) {
                   b.scatter_add_rows(a.matrix(0), a.integers(1), a.wide_matrix(2), accumulate);
                 });
     }
+    table.add("scatter_add_rows passes over negative ids" + suffix,
+              {matrix(40, 6, 0, uniform(-1, 1)), integers(40, uniform(-20, 5)),
+               output(as_wide(out_matrix(5, 6, 0, {.sums = 41})))},
+              [=](const auto& b, auto& a) {
+                b.scatter_add_rows(a.matrix(0), a.integers(1), a.wide_matrix(2), accumulate);
+              });
     // Wide enough for several blocks of columns, and ids that crowd in one row.
     table.add("scatter_add_rows 100x600 to two rows" + suffix,
               {matrix(100, 600, 0, uniform(-1, 1)), integers(100, below(2)),

@@ -18,8 +18,10 @@ namespace attune {
 // and parameter gradients. All sums are in W or wider and in an order that does not depend on the number of
 // threads.
 //
-// Unless said otherwise an output is overwritten and must not overlap an input; elementwise kernels may work
-// in place. `accumulate` adds to the output instead.
+// Unless said otherwise an output is overwritten and must not overlap an input; elementwise kernels, rope and
+// linear_activation_backward may work in place. `accumulate` adds to the output instead. An empty span or a
+// null view stands for an operand that is not there. Elements between cols and stride are neither read nor
+// written.
 
 /// matmul: c = alpha * op(a) op(b) + beta * c, for `batch` matrices that lie batch_stride_* elements apart.
 struct MatmulOptions {
@@ -38,7 +40,7 @@ struct MatmulOptions {
 /// Sequence b's queries are query_segments.offsets[b] .. [b+1], its keys and values key_segments' rows
 /// likewise. Head h reads columns h*D .. (h+1)*D of q, and of k and v those of head h / (heads / kv_heads).
 /// With `causal`, query i of a sequence sees key j when j <= i + query_offset; `window` > 0 further asks j >
-/// i + query_offset - window.
+/// i + query_offset - window, causal or not. i and j count from the sequence's first query and key.
 struct AttentionOptions {
   SegmentsView query_segments;
   SegmentsView key_segments;
@@ -49,7 +51,7 @@ struct AttentionOptions {
   bool causal = false;
   std::int64_t window = 0;
   std::int64_t query_offset = 0;
-  DropoutView dropout;  ///< its samples and positions belong to the query rows
+  DropoutView dropout;  ///< its rows are the query rows; the keys' positions are those of key_segments
 };
 
 /// cross_entropy: class weights and label smoothing as in PyTorch's CrossEntropyLoss.
@@ -65,7 +67,8 @@ struct ParameterChunk {
   std::int64_t offset = 0;
   std::int64_t size = 0;
   std::int32_t group = 0;
-  void* rounded = nullptr;  ///< the copy that is computed with, when it is not the master itself
+  /// The copy that is computed with, when it is not the master itself: its element i is master[offset + i].
+  void* rounded = nullptr;
   DType rounded_type = DType::f32;
 };
 
@@ -75,7 +78,7 @@ struct AdamWGroup {
 };
 
 /// SGD's numbers for one group at one step, as in torch.optim.SGD. `first` marks the step that creates the
-/// momentum.
+/// momentum (the first moment, which that step does not read). A group without momentum leaves it alone.
 struct SgdGroup {
   float lr, momentum, dampening, weight_decay;
   bool nesterov, first;
@@ -123,10 +126,10 @@ concept ElementwiseOps = requires(const B& b, Unary unary, Binary binary, std::s
                                   std::span<T> y, MatrixView<const T> a, MatrixView<T> c, float alpha,
                                   float beta, DropoutView dropout) {
   b.unary(unary, x, y);
-  b.unary_backward(unary, x, x, y);  // (op, saved input or output, dy, dx)
+  b.unary_backward(unary, x, x, y);  // (op, saved input or output, if any, dy, dx)
   b.binary(binary, a, a, c);         // an operand with stride 0 is one row for all
   b.axpby(alpha, x, beta, y);        // y = alpha x + beta y; beta = 0 overwrites y without reading it
-  b.dropout(a, dropout, c);          // its own backward, applied to dy
+  b.dropout(a, dropout, c);          // its own backward, applied to dy; a copy when switched off
   b.swiglu(a, a, c);                 // (gate, up, y = silu(gate) * up)
   b.swiglu_backward(a, a, a, c, c);  // (gate, up, dy, dgate, dup)
 };
@@ -135,7 +138,7 @@ template <class B, class T>
 concept ReduceOps = requires(const B& b, StridedView<const T> x, StridedView<T> y, MatrixView<const T> a,
                              std::span<std::int32_t> indices, std::span<const T> values, Wide<T>* total,
                              bool accumulate) {
-  b.sum(x, y, accumulate);    // y has stride 0 where x is summed; equal shapes
+  b.sum(x, y, accumulate);    // y has stride 0 where x is summed and nowhere else; equal shapes
   b.argmax_rows(a, indices);  // the lowest index among equals
   b.total(values, total);     // one number on the device
 };
@@ -159,7 +162,8 @@ concept NormOps = requires(const B& b, MatrixView<const T> x, MatrixView<T> y, s
                            float eps, DropoutView dropout, std::span<Wide<T>> statistics,
                            std::span<const Wide<T>> saved, std::span<Wide<T>> weight_grad, bool accumulate) {
   // s = residual + dropout(x); y = layer_norm(s) * weight + bias. Without residual (null) s is x, `s` may be
-  // null, and dropout is off. (x, residual, dropout, weight, bias, eps, s, y, mean N, rstd N)
+  // null, and dropout is off. (x, residual, dropout, weight, bias or empty, eps, s, y, mean N,
+  // rstd N), the statistics those of s as it is stored.
   b.layer_norm(x, x, dropout, weight, weight, eps, y, y, statistics, statistics);
   // (dy, s, weight, mean, rstd, ds, weight gradient, bias gradient, accumulate into these two; empty: not
   // wanted)
@@ -168,7 +172,7 @@ concept NormOps = requires(const B& b, MatrixView<const T> x, MatrixView<T> y, s
   b.rms_norm(x, x, weight, eps, y, y, statistics);
   // (dy, s, weight, rstd, ds, weight gradient, accumulate)
   b.rms_norm_backward(x, x, weight, saved, y, weight_grad, accumulate);
-  // y = x / max(|x|, eps) row by row, and its backward. (x, eps, y, norms N), (dy, y, norms, eps, dx)
+  // y = x / max(|x|, eps) row by row, and its backward. (x, eps, y, |x| N), (dy, y, |x|, eps, dx)
   b.l2_normalize(x, eps, y, statistics);
   b.l2_normalize_backward(x, x, saved, eps, y);
   // softmax over each row, and its backward. (x, y), (y, dy, dx)
@@ -187,7 +191,7 @@ concept SequenceOps = requires(const B& b, MatrixView<const T> x, MatrixView<T> 
   // (dy, q, k, v, y, lse, options, dq, dk, dv), all overwritten
   b.attention_backward(x, x, x, x, x, saved, attention, y, y, y);
   // Rotates pairs (d, d + D/2) of each head by positions[row] * frequencies[d]; `inverse` is the backward.
-  // (x [N, H*D], positions N, frequencies D/2, heads, inverse, y)
+  // (x [N, H*D], positions N, frequencies D/2, heads, inverse, y or x itself)
   b.rope(x, positions, frequencies, heads, inverse, y);
   // y[b] = mean of sequence b's rows (0 for an empty one), and its backward.
   b.mean_rows(x, segments, y);
@@ -200,7 +204,8 @@ concept LossOps = requires(const B& b, MatrixView<const T> logits, MatrixView<T>
                            std::span<Wide<T>> values, std::span<const Wide<T>> saved, std::span<const T> x,
                            std::span<const Wide<T>> targets, std::span<T> dx, const Wide<T>* scale,
                            Wide<T> factor) {
-  // Per-row loss (0 where ignored; unreduced, weighted) and log-sum-exp.
+  // Per-row loss (0 where ignored; unreduced, weighted) and log-sum-exp (of ignored rows as well):
+  // loss = -(1 - e) w_label log p_label - e / V sum_c w_c log p_c, with e the smoothing and V classes.
   b.cross_entropy(logits, labels, options, values, values);
   // dlogits = d(loss of the row) * factor * *scale; (logits, labels, options, lse, factor, scale on the
   // device, dlogits)

@@ -132,7 +132,7 @@ void Layout<T>::scatter_add_rows(MatrixView<const T> rows, std::span<const std::
   parallel_for(residues * blocks, [&](std::int64_t task) {
     const std::int64_t begin = task / residues * block, n = std::min(block, sums.cols - begin);
     for (std::int64_t row = 0; row < rows.rows; ++row)
-      if (ids[row] % residues == task % residues)
+      if (ids[row] >= 0 && ids[row] % residues == task % residues)
         add_row(rows.row(row) + begin, sums.row(ids[row]) + begin, n);
   });
 }
