@@ -94,8 +94,11 @@ def random_tags(prefixes, types, sentences, skill):
 
 
 result = {
-    "classification": [classification(*random_classes(*shape)) for shape in
-                       [(1, 2, 0), (2, 2, 0.5), (40, 2, 0.7), (40, 2, 0), (60, 3, 0.6), (60, 7, 0.5), (9, 5, 0.3)]] + [
+    "classification": [
+        classification(*random_classes(*shape))
+        for shape in [(1, 2, 0), (2, 2, 0.5), (40, 2, 0.7), (40, 2, 0), (60, 3, 0.6), (60, 7, 0.5),
+                      (9, 5, 0.3)]
+    ] + [
         classification([0, 0, 0, 0], [0, 1, 1, 0]),  # one class is never predicted
         classification([1, 1, 1, 1], [1, 1, 1, 1]),
         classification([0, 0, 0], [0, 0, 0]),
@@ -127,8 +130,10 @@ for strict in (False, True):
         ([["B-A-B", "I-A-B", "I-A"]], [["B-A-B", "I-A-B", "I-A-B"]]),
     ]
     if not strict:
-        cases += [([["B", "I", "O", "I"]], [["B", "I", "O", "B"]]), ([[".", "PER", "S-X", "S-X"]], [["O", "PER", "S-X", "E-X"]])]
-    for shape in [(prefixes, ["PER", "LOC"], 12, 0.7), (prefixes, ["A", "B", "C"], 15, 0.3), (["B-", "I-"], ["X"], 10, 0.6)]:
+        cases += [([["B", "I", "O", "I"]], [["B", "I", "O", "B"]]),
+                  ([[".", "PER", "S-X", "S-X"]], [["O", "PER", "S-X", "E-X"]])]
+    for shape in [(prefixes, ["PER", "LOC"], 12, 0.7), (prefixes, ["A", "B", "C"], 15, 0.3),
+                  (["B-", "I-"], ["X"], 10, 0.6)]:
         cases.append(random_tags(*shape))
     result["spans"] += [span_case(predictions, references, strict) for predictions, references in cases]
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <ios>
 #include <ostream>
 #include <utility>
 #include <vector>
@@ -81,13 +82,20 @@ ATTUNE_INLINE ProgressBar::ProgressBar(std::FILE* out, std::int64_t total, const
           detail::can_redraw(out), detail::terminal_width(out), total, options) {}
 
 ATTUNE_INLINE ProgressBar::ProgressBar(std::ostream& out, std::int64_t total, const ProgressOptions& options)
-    : ProgressBar([&out](std::string_view text) { out << text << std::flush; }, /*terminal=*/false,
-                  /*width=*/80, total, options) {}
+    : ProgressBar(
+          [&out](std::string_view text) {
+            try {
+              out << text << std::flush;
+            } catch (const std::ios_base::failure&) {
+              // A display that is gone must not end a training run.
+            }
+          },
+          /*terminal=*/false, /*width=*/80, total, options) {}
 
 ATTUNE_INLINE ProgressBar::~ProgressBar() {
   try {
     finish();
-  } catch (...) {  // a stream may be set to throw, and the string may not fit the memory
+  } catch (...) {  // the user's clock threw, or memory ran out
     active_ = false;
   }
 }
