@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds the compile-time budget: what examples/finetune_bert.cpp costs the compiler, headers alone, at -O2.
+"""Holds the compile-time budget: what examples/finetune_bert.cpp costs the compiler at -O2.
 
 The time is compared with reference.cpp (Eigen and JSON alone) compiled in the same run, so that the check means the
 same on a slow and on a fast machine; the peak memory of the compiler is a plain limit. Both are taken from the
@@ -10,9 +10,13 @@ import os
 import pathlib
 import sys
 
-# The budget is a file that includes <torch/torch.h>: 20 to 26 s and 1.4 GB, where reference.cpp takes 9.7 s (g++ 12).
-MAX_TIME_RATIO = 2.7
+# The budget is a small program that includes <torch/torch.h> 2.15, g++ 12 -O2: 28.2 s and 1403 MiB where reference.cpp
+# took 10.9 s in the same minutes.
+MAX_TIME_RATIO = 2.6
 MAX_MEMORY_MIB = 1400
+# The same file against attune::compiled: what each file of a larger program pays.
+MAX_TIME_RATIO_COMPILED = 1.3
+MAX_MEMORY_MIB_COMPILED = 600
 
 HERE = pathlib.Path(__file__).resolve().parent
 SKIPPED = 77
@@ -41,13 +45,18 @@ def main():
     command = [args.compiler, "-std=c++20", "-O2", "-pthread", "-c", "-o", "/dev/null"]
     command += [f"-I{folder}" for folder in args.include]
     command += [f"-isystem{folder}" for folder in args.isystem if folder != "/usr/include"]
-    reference_time, reference_memory = measure([*command, str(HERE / "reference.cpp")])
-    time, memory = measure([*command, str(args.example)])
-    ratio = time / reference_time
-    print(f"reference.cpp:     {reference_time:6.1f} s {reference_memory:6.0f} MiB")
-    print(f"{args.example.name}: {time:6.1f} s {memory:6.0f} MiB")
-    print(f"time ratio {ratio:.2f} (at most {MAX_TIME_RATIO}), memory {memory:.0f} MiB (at most {MAX_MEMORY_MIB})")
-    return 0 if ratio <= MAX_TIME_RATIO and memory <= MAX_MEMORY_MIB else 1
+    reference_time, memory = measure([*command, str(HERE / "reference.cpp")])
+    print(f"{reference_time:6.1f} s {memory:5.0f} MiB  reference.cpp")
+    within = True
+    for mode, flags, max_ratio, max_memory in (
+            ("headers alone", [], MAX_TIME_RATIO, MAX_MEMORY_MIB),
+            ("with attune::compiled", ["-DATTUNE_COMPILED"], MAX_TIME_RATIO_COMPILED, MAX_MEMORY_MIB_COMPILED)):
+        time, memory = measure([*command, *flags, str(args.example)])
+        ratio = time / reference_time
+        print(f"{time:6.1f} s {memory:5.0f} MiB  {args.example.name}, {mode}: time ratio {ratio:.2f} (at most {max_ratio}), "
+              f"memory at most {max_memory} MiB")
+        within = within and ratio <= max_ratio and memory <= max_memory
+    return 0 if within else 1
 
 
 if __name__ == "__main__":

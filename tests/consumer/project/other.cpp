@@ -1,10 +1,10 @@
-#include <attune/core/batch.hpp>
-#include <attune/core/parallel.hpp>
+#include <attune/attune.hpp>
 
-#include <atomic>
+#include <vector>
 
-std::int64_t tokens_in_other_unit(const attune::Batch& batch) {
-  std::atomic<std::int64_t> tokens = 0;
-  attune::parallel_for(batch.size(), [&](std::int64_t row) { tokens += batch.segments.length(row); });
-  return tokens;
+double loss_in_other_unit(const attune::Linear<float, attune::Cpu>& layer, const attune::Cpu& device) {
+  const attune::NoGradGuard no_grad;
+  const auto x =
+      attune::Tensor<float, attune::Cpu>::from_values(device, {4, 2}, std::vector<float>{0, 1, 0, 2, 1, 0, 2, 0});
+  return attune::cross_entropy(layer(x), std::vector<std::int32_t>{0, 0, 1, 1}).item();
 }
