@@ -68,7 +68,7 @@ echo "$model"
 
 step "Build finetune_classifier and predict_classifier"
 build=build/quickstart
-cmake --preset quickstart --log-level=WARNING
+cmake --preset quickstart >/dev/null
 cmake --build --preset quickstart -j "$(nproc)" --target finetune_classifier predict_classifier
 
 step "Fine-tune on 4,460 SMS messages, evaluate on the 1,114 that are held out"
