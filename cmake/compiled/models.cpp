@@ -1,2 +1,3 @@
 #include <attune/io/pretrained.inl.hpp>
 #include <attune/models/config.inl.hpp>
+#include <attune/train/summary.inl.hpp>

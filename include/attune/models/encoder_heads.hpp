@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -55,6 +57,26 @@ class EncoderBase : public PretrainedModel<Derived, T, B> {
 
   std::int64_t num_layers() const { return Family::num_layers(config); }
   const B& device() const { return device_; }
+  /// A forecast of the bytes that activations take in a training step: what is kept for backward and backward's own at
+  /// its worst, without the allocator's rounding.
+  std::int64_t activation_bytes(std::int64_t tokens, std::int64_t sequences) const {
+    const std::int64_t features = encoder.embeddings.word_embeddings.weight.shape()[1];
+    const std::int64_t states = tokens * features * static_cast<std::int64_t>(sizeof(T));
+    std::int64_t bytes = 2 * states + Derived::head_bytes(config, tokens, sequences);
+    std::int64_t worst = 0;
+    for (std::size_t i = 0; i < encoder.layer.size(); ++i) {
+      const bool last = Derived::picks_first && i + 1 == encoder.layer.size();
+      const std::int64_t rows = last ? sequences : tokens;
+      bytes += this->gradient_checkpointing ? states : encoder.layer[i].saved_bytes(tokens, rows);
+      worst = std::max(worst, encoder.layer[i].backward_bytes(rows) +
+                                  (this->gradient_checkpointing ? encoder.layer[i].saved_bytes(tokens, rows) : 0));
+    }
+    return bytes + worst;
+  }
+  /// Whether the last layer computes the first tokens' rows alone.
+  static constexpr bool picks_first = false;
+  /// What the head adds.
+  static std::int64_t head_bytes(const Config&, std::int64_t, std::int64_t) { return 0; }
 
  protected:
   EncoderBase(const Config& c, const B& device, bool pooler) : config(c), encoder(device, c, pooler), device_(device) {}
@@ -102,6 +124,7 @@ class EncoderForSequenceClassification
 
  public:
   static constexpr const char* head_name = "ForSequenceClassification";
+  static constexpr bool picks_first = true;
 
   Head head;
   /// Class weights and label smoothing of the single-label loss.
@@ -167,6 +190,11 @@ class EncoderForMaskedLM : public detail::EncoderBase<EncoderForMaskedLM<Family,
 
  public:
   static constexpr const char* head_name = "ForMaskedLM";
+
+  /// Logits and their gradient of the tokens to predict: one in seven by default.
+  static std::int64_t head_bytes(const typename Base::Config& c, std::int64_t tokens, std::int64_t) {
+    return tokens / 7 * 2 * c.vocab_size * static_cast<std::int64_t>(sizeof(T));
+  }
 
   typename Family::template MaskedLMHead<T, B> head;
   CrossEntropyLossOptions loss_options{};

@@ -65,6 +65,21 @@ struct PostNormLayer {
         attention_output_dropout(o.attention_output_dropout),
         output_dropout(o.output_dropout) {}
 
+  /// Bytes that a training step keeps of this layer for backward: q|k|v, attended, both sums and norms, and both sides
+  /// of the activation for each row, the input being the layer's before. `picked` rows of `rows`, or all.
+  std::int64_t saved_bytes(std::int64_t rows, std::int64_t picked) const {
+    const std::int64_t features = qkv.weight.shape()[1], inner = intermediate.weight.shape()[0];
+    const std::int64_t element = static_cast<std::int64_t>(sizeof(T));
+    const std::int64_t each = element * (5 * features + 2 * inner) + (num_heads + 4) * 4;
+    if (picked == rows) return rows * (each + element * 3 * features);
+    return rows * element * 2 * features + picked * (each + element * 2 * features);
+  }
+  /// The most that backward holds at once on top of what is saved: gradients around the activation.
+  std::int64_t backward_bytes(std::int64_t rows) const {
+    const std::int64_t features = qkv.weight.shape()[1], inner = intermediate.weight.shape()[0];
+    return rows * static_cast<std::int64_t>(sizeof(T)) * (2 * inner + 2 * features);
+  }
+
   /// x [N, C] to [N, C].
   Tensor<T, B> operator()(const Tensor<T, B>& x, const EncoderPass<B>& pass) const {
     AttentionSettings<B> settings = attention_settings(pass, x.shape().back());
