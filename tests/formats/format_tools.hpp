@@ -26,7 +26,9 @@ class TemporaryDirectory {
  public:
   TemporaryDirectory() {
     static std::atomic<int> counter{0};
-    path_ = std::filesystem::temp_directory_path() /
+    // In memory where there is such a place: the mutation tests write tens of thousands of small files.
+    const std::filesystem::path memory = "/dev/shm";
+    path_ = (std::filesystem::is_directory(memory) ? memory : std::filesystem::temp_directory_path()) /
             ("attune_formats_" + std::to_string(::getpid()) + "_" + std::to_string(counter++));
     std::filesystem::create_directories(path_);
   }

@@ -35,6 +35,7 @@ inline std::string join(const std::string& directory, std::string_view name) {
 
 /// A shard is a plain name in the directory of its index: nothing that could lead elsewhere.
 inline void check_shard_name(const std::string& index, const std::string& name) {
+  if (name.find('\0') != std::string::npos) throw FormatError(index, -1, "a shard name has a zero byte");
   const char* problem = nullptr;
   if (name.empty())
     problem = "is empty";
@@ -42,8 +43,6 @@ inline void check_shard_name(const std::string& index, const std::string& name) 
     problem = "has a path separator";
   else if (name.find("..") != std::string::npos || name == ".")
     problem = "has dots that lead elsewhere";
-  else if (name.find('\0') != std::string::npos)
-    problem = "has a zero byte";
   else if (name.ends_with(".json"))
     problem = "is not a weights file";
   if (problem != nullptr) throw FormatError(index, -1, "shard name \"" + name + "\" " + problem);

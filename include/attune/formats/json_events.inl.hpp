@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <exception>
 #include <iterator>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -73,6 +74,9 @@ class JsonEvents {
 /// one. The parser keeps its state on the heap, so no nesting overflows the stack.
 template <class Events>
 void parse_json_events(std::string_view text, Events& events) {
+  // The parser takes a zero byte for the end of the text and would not look at what follows.
+  if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos)
+    events.parse_error(zero, "", std::runtime_error("a zero byte"));
   nlohmann::json::sax_parse(events.iterator(text.data()), events.iterator(text.data() + text.size()),
                             &events);
 }

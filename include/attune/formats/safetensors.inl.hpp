@@ -151,7 +151,9 @@ class SafetensorsHeader : public JsonEvents {
     return true;
   }
   bool number_integer(Json::number_integer_t) { unexpected("a negative number"); }
-  bool number_float(Json::number_float_t, const std::string&) { unexpected("a fraction"); }
+  bool number_float(Json::number_float_t, const std::string&) {
+    unexpected("a number that is not a 64-bit integer");
+  }
   bool boolean(bool) { unexpected("a boolean"); }
   bool null() {
     if (place_ != Place::top || key_ != "__metadata__") unexpected("null");
