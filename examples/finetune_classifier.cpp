@@ -1,5 +1,5 @@
-// Fine-tunes a BERT or DistilBERT to classify sentences or pairs of sentences, evaluates it, and saves a directory that
-// transformers loads.
+// Fine-tunes a BERT or DistilBERT to classify sentences or pairs of sentences, evaluates it, and saves a
+// directory that transformers loads.
 #include "training.hpp"
 
 namespace {
@@ -32,8 +32,8 @@ std::vector<std::pair<std::string, double>> metrics_of(const attune::Predictions
           {"loss", predictions.loss}};
 }
 
-void write_report(const Options& options, const std::string& log, const attune::TextClassificationDataset& data,
-                  const attune::Predictions& predictions) {
+void write_report(const Options& options, const std::string& log,
+                  const attune::TextClassificationDataset& data, const attune::Predictions& predictions) {
   attune::RunReport report;
   report.title = "Fine-tuning " + std::filesystem::path(options.model).filename().string();
   for (const auto& [name, value] : metrics_of(predictions)) {
@@ -48,8 +48,10 @@ void write_report(const Options& options, const std::string& log, const attune::
                   {"precision", options.precision}};
   report.charts = attune::charts_of_log(log);
   report.labels = data.id2label();
-  report.confusion = attune::confusion_matrix(predictions.classes(), predictions.labels, predictions.num_labels);
-  for (const auto& m : attune::worst_mistakes(predictions.logits, predictions.num_labels, predictions.labels, 20))
+  report.confusion =
+      attune::confusion_matrix(predictions.classes(), predictions.labels, predictions.num_labels);
+  for (const auto& m :
+       attune::worst_mistakes(predictions.logits, predictions.num_labels, predictions.labels, 20))
     report.mistakes.push_back({data.text(m.row), data.has_pairs() ? data.pair(m.row) : std::string(),
                                data.id2label()[static_cast<std::size_t>(m.expected)],
                                data.id2label()[static_cast<std::size_t>(m.predicted)], m.confidence});
@@ -72,12 +74,13 @@ void finetune(const Options& options, B device) {
   std::fputs(attune::summarize(model, dataset, options.batch_size).to_string().c_str(), stderr);
   TrainingRun<B> run(options, model, loader);
   std::optional<attune::Predictions> predictions;
-  train(run, model, loader, options.accumulate, [&](const attune::Batch& batch) { return model(batch).loss; },
-        [&] {
-          if (!eval_data) return;
-          predictions = attune::predict(model, *eval_data);
-          run.note(metrics_of(*predictions));
-        });
+  train(
+      run, model, loader, options.accumulate, [&](const attune::Batch& batch) { return model(batch).loss; },
+      [&] {
+        if (!eval_data) return;
+        predictions = attune::predict(model, *eval_data);
+        run.note(metrics_of(*predictions));
+      });
 
   model.save_pretrained(options.output);
   tokenizer.save_pretrained(options.output);
@@ -85,7 +88,8 @@ void finetune(const Options& options, B device) {
   if (!predictions) predictions = attune::predict(model, *eval_data);
   if (!options.report.empty()) write_report(options, run.log_file(), *eval_data, *predictions);
   const auto metrics = metrics_of(*predictions);
-  std::printf("eval accuracy=%.4f f1=%.4f mcc=%.4f\n", metrics[0].second, metrics[1].second, metrics[2].second);
+  std::printf("eval accuracy=%.4f f1=%.4f mcc=%.4f\n", metrics[0].second, metrics[1].second,
+              metrics[2].second);
 }
 
 }  // namespace

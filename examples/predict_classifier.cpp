@@ -1,6 +1,6 @@
 // Classifies each line of a text file with a fine-tuned model and writes JSON lines: label, score, logits.
-#include <attune/attune.hpp>
 #include <CLI/CLI.hpp>
+#include <attune/attune.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -16,27 +16,24 @@ void predict(const std::string& model_dir, const std::string& input, std::ostrea
   const auto tokenizer = attune::BertTokenizer::from_pretrained(model_dir);
   auto model = Model::from_pretrained(model_dir, {}, device);
   if (!model.load_report().missing.empty())
-    throw attune::ConfigError(model_dir + ": not a fine-tuned classifier: " + model.load_report().to_string());
+    throw attune::ConfigError(model_dir +
+                              ": not a fine-tuned classifier: " + model.load_report().to_string());
   model.eval();
   const attune::NoGradGuard no_grad;
 
   std::ifstream file(input, std::ios::binary);
   if (!file) throw attune::IoError(input, "cannot be opened for reading");
   const auto classify = [&](const std::vector<std::string>& lines) {
-    attune::Batch batch;
-    const auto encoded = tokenizer.encode_packed(lines, {}, {.max_length = max_length});
-    batch.input_ids = encoded.ids;
-    batch.token_type_ids = encoded.type_ids;
-    for (std::int64_t row = 0; row < encoded.size(); ++row)
-      batch.segments.append(static_cast<std::int32_t>(encoded.row(row).size()));
-    const auto logits = model(batch).logits;
+    const auto logits =
+        model(attune::make_batch(tokenizer.encode_packed(lines, {}, {.max_length = max_length}))).logits;
     const auto values = logits.to_vector();
     const auto labels = static_cast<std::size_t>(logits.shape().back());
     for (std::size_t row = 0; row < lines.size(); ++row) {
       const std::vector<float> numbers(values.begin() + static_cast<std::ptrdiff_t>(row * labels),
                                        values.begin() + static_cast<std::ptrdiff_t>((row + 1) * labels));
       const auto scores = attune::softmax_of(numbers);
-      const auto best = static_cast<std::size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
+      const auto best =
+          static_cast<std::size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
       nlohmann::ordered_json line;
       line["label"] = model.config.labels.id2label[best];
       line["score"] = attune::shortest_decimal(scores[best]);
@@ -58,13 +55,15 @@ void predict(const std::string& model_dir, const std::string& input, std::ostrea
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Classifies each line of a text file; writes a JSON line with label, score and logits for each.");
+  CLI::App app(
+      "Classifies each line of a text file; writes a JSON line with label, score and logits for each.");
   std::string model_dir, input, output, device = "auto";
   std::int64_t max_length = 128;
   app.add_option("--model", model_dir, "Directory of a fine-tuned classifier")->required();
   app.add_option("--input", input, "Text file, one text a line")->required();
   app.add_option("--output", output, "JSON-lines file")->required();
-  app.add_option("--max-length", max_length, "Most tokens of a text, special tokens included")->capture_default_str();
+  app.add_option("--max-length", max_length, "Most tokens of a text, special tokens included")
+      ->capture_default_str();
   app.add_option("--device", device)->capture_default_str()->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   CLI11_PARSE(app, argc, argv);
   try {
@@ -72,8 +71,8 @@ int main(int argc, char** argv) {
     if (!file) throw attune::IoError(output, "cannot be opened for writing");
     attune::with_device(device, [&]<class B>(B backend) {
       attune::with_encoder_family(model_dir, [&]<class Family>(Family) {
-        predict<attune::EncoderForSequenceClassification<Family, float, B>>(model_dir, input, file, max_length,
-                                                                            backend);
+        predict<attune::EncoderForSequenceClassification<Family, float, B>>(model_dir, input, file,
+                                                                            max_length, backend);
       });
     });
     file.close();

@@ -1,8 +1,8 @@
 // What the fine-tuning examples share: their options, and everything around the loop that is not the loop.
 #pragma once
 
-#include <attune/attune.hpp>
 #include <CLI/CLI.hpp>
+#include <attune/attune.hpp>
 
 #include <cstdio>
 #include <filesystem>
@@ -28,11 +28,14 @@ struct TrainingOptions {
     app.add_option("--eval", eval, "Evaluation file");
     app.add_option("--output", output, "Directory for the fine-tuned model")->required();
     app.add_option("--epochs", epochs)->capture_default_str()->check(CLI::PositiveNumber);
-    app.add_option("--batch-size", batch_size, "Rows in a batch")->capture_default_str()->check(CLI::PositiveNumber);
+    app.add_option("--batch-size", batch_size, "Rows in a batch")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
     app.add_option("--accumulate", accumulate, "Batches in an optimizer step")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
-    app.add_option("--max-length", max_length, "Most tokens of a row, special tokens included")->capture_default_str();
+    app.add_option("--max-length", max_length, "Most tokens of a row, special tokens included")
+        ->capture_default_str();
     app.add_option("--lr", lr, "Highest learning rate")->capture_default_str();
     app.add_option("--schedule", schedule)
         ->capture_default_str()
@@ -40,19 +43,23 @@ struct TrainingOptions {
     app.add_option("--warmup-ratio", warmup_ratio, "Share of the steps in which the learning rate rises")
         ->capture_default_str()
         ->check(CLI::Range(0.0, 1.0));
-    app.add_option("--weight-decay", weight_decay, "Of matrices; biases and norms have none")->capture_default_str();
-    app.add_option("--max-grad-norm", max_grad_norm, "Norm to which gradients are clipped")->capture_default_str();
+    app.add_option("--weight-decay", weight_decay, "Of matrices; biases and norms have none")
+        ->capture_default_str();
+    app.add_option("--max-grad-norm", max_grad_norm, "Norm to which gradients are clipped")
+        ->capture_default_str();
     app.add_option("--seed", seed, "Of new layers, shuffling and dropout")->capture_default_str();
     app.add_option("--precision", precision, "What is computed in; weights are kept in float")
         ->capture_default_str()
         ->check(CLI::IsMember({"fp32", "bf16"}));
-    app.add_option("--freeze-layers", freeze_layers, "Freeze the embeddings and so many of the lowest layers");
+    app.add_option("--freeze-layers", freeze_layers,
+                   "Freeze the embeddings and so many of the lowest layers");
     app.add_option("--device", device)->capture_default_str()->check(CLI::IsMember({"auto", "cpu", "cuda"}));
     app.add_option("--threads", threads, "Threads to compute with (default: all processors)");
     app.add_option("--log", log, "JSON-lines file with a line a step");
     app.add_option("--report", report, "HTML page about the run");
     app.add_option("--checkpoint-every", checkpoint_every, "Save a training checkpoint every so many steps");
-    app.add_flag("--resume", resume, "Go on from the newest checkpoint in the output directory, if there is one");
+    app.add_flag("--resume", resume,
+                 "Go on from the newest checkpoint in the output directory, if there is one");
     app.add_flag("--skip-non-finite", skip_non_finite, "Pass over a step whose gradient is not finite");
   }
 };
@@ -75,12 +82,15 @@ void with_device_and_precision(const TrainingOptions& options, const F& f) {
 inline attune::LrSchedule make_schedule(const TrainingOptions& options, attune::OptimizerGroups groups,
                                         std::int64_t total_steps) {
   const auto warmup = static_cast<std::int64_t>(options.warmup_ratio * static_cast<double>(total_steps));
-  if (options.schedule == "constant") return attune::constant_schedule_with_warmup(groups, {.warmup_steps = warmup});
-  if (options.schedule == "inverse_sqrt") return attune::inverse_sqrt_schedule(groups, {.warmup_steps = warmup});
+  if (options.schedule == "constant")
+    return attune::constant_schedule_with_warmup(groups, {.warmup_steps = warmup});
+  if (options.schedule == "inverse_sqrt")
+    return attune::inverse_sqrt_schedule(groups, {.warmup_steps = warmup});
   if (options.schedule == "cosine")
     return attune::cosine_schedule_with_warmup(groups, {.warmup_steps = warmup, .total_steps = total_steps});
   if (options.schedule == "polynomial")
-    return attune::polynomial_decay_schedule_with_warmup(groups, {.warmup_steps = warmup, .total_steps = total_steps});
+    return attune::polynomial_decay_schedule_with_warmup(
+        groups, {.warmup_steps = warmup, .total_steps = total_steps});
   return attune::linear_schedule_with_warmup(groups, {.warmup_steps = warmup, .total_steps = total_steps});
 }
 
@@ -100,13 +110,14 @@ class TrainingRun {
         steps_per_epoch_(attune::accumulate(loader, options.accumulate).size()),
         scheduler(make_schedule(options, optimizer, steps_per_epoch_ * options.epochs)),
         loader_(&loader),
-        checkpoints_((std::filesystem::path(options.output) / "checkpoints").string(), parameters_, optimizer) {
+        checkpoints_((std::filesystem::path(options.output) / "checkpoints").string(), parameters_,
+                     optimizer) {
     checkpoints_.add(scheduler);
     checkpoints_.add(loader);
     if (options.resume)
       if (const auto loaded = checkpoints_.load_latest()) {
-        std::fprintf(stderr, "Resumed after step %llu from %s\n", static_cast<unsigned long long>(loaded->step),
-                     loaded->path.c_str());
+        std::fprintf(stderr, "Resumed after step %llu from %s\n",
+                     static_cast<unsigned long long>(loaded->step), loaded->path.c_str());
         resumed_ = true;
       }
     const std::string log = log_file();

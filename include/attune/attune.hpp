@@ -8,6 +8,7 @@
 #include <attune/core/parallel.hpp>
 #include <attune/data/data_loader.hpp>
 #include <attune/data/samplers.hpp>
+#include <attune/data/make_batch.hpp>
 #include <attune/data/masked_language_modeling.hpp>
 #include <attune/data/sentence_pairs.hpp>
 #include <attune/data/split.hpp>

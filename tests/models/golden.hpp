@@ -1,8 +1,8 @@
 #pragma once
 
 #include <attune/core/batch.hpp>
-#include <attune/formats/json.hpp>
 #include <attune/formats/checkpoint.hpp>
+#include <attune/formats/json.hpp>
 #include <nlohmann/json.hpp>
 
 #include <cmath>
@@ -58,7 +58,8 @@ class Expected {
   attune::Batch batch(const std::string& prefix = "input.") const {
     const attune::Shape padded = shape(prefix + "input_ids");
     const auto mask = integers(prefix + "attention_mask");
-    const auto types = has(prefix + "token_type_ids") ? integers(prefix + "token_type_ids") : std::vector<std::int32_t>();
+    const auto types =
+        has(prefix + "token_type_ids") ? integers(prefix + "token_type_ids") : std::vector<std::int32_t>();
     attune::Batch batch = attune::Batch::from_padded(padded[0], integers(prefix + "input_ids"), mask, types);
     if (has(prefix + "position_ids")) {
       const auto positions = integers(prefix + "position_ids");

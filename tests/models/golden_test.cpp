@@ -1,10 +1,10 @@
 // Logits, losses, gradients and five AdamW steps of every head against PyTorch and transformers in float64.
 #include "golden.hpp"
 
+#include <doctest/doctest.h>
 #include <attune/attune.hpp>
 #include <attune/backend/reference/reference.hpp>
 #include <attune/loss/embedding_loss.hpp>
-#include <doctest/doctest.h>
 
 #include <algorithm>
 #include <map>
@@ -15,7 +15,8 @@ using golden::Expected;
 
 namespace {
 
-/// The loss of one case, whatever its head. `logits` receives what the fixture calls output.logits or embeddings.
+/// The loss of one case, whatever its head. `logits` receives what the fixture calls output.logits or
+/// embeddings.
 template <class Model>
 auto loss_of(const Model& model, const Expected& expected, std::vector<double>* outputs) {
   const auto keep = [&](const auto& tensor) {
@@ -43,7 +44,8 @@ Model load_case(const std::string& name, const Expected& expected) {
   REQUIRE(model.load_report().complete());
   if constexpr (requires { model.loss_options; }) {
     model.loss_options.label_smoothing = expected.json["label_smoothing"].template get<float>();
-    if (expected.has("input.class_weights")) model.loss_options.class_weights = expected.floats("input.class_weights");
+    if (expected.has("input.class_weights"))
+      model.loss_options.class_weights = expected.floats("input.class_weights");
   }
   return model;
 }
@@ -102,15 +104,18 @@ void check_case(const std::string& name) {
     for_each_parameter(model, [&](const std::string& parameter, const auto& p) {
       CAPTURE(parameter);
       if (contains(expected.json["zero_in_theory"], parameter)) return;
-      CHECK(golden::rms(golden::difference(p.master().to_vector(), expected.numbers("after5." + parameter))) < 2e-6);
+      CHECK(golden::rms(golden::difference(p.master().to_vector(), expected.numbers("after5." + parameter))) <
+            2e-6);
     });
   }
 }
 
 template <class T, class B>
 void check_by_architecture(const std::string& name) {
-  const auto architecture = read_json(golden::case_path(name) + "/expected.json")["architecture"].get<std::string>();
-  if (architecture == "BertForSequenceClassification") return check_case<BertForSequenceClassification<T, B>>(name);
+  const auto architecture =
+      read_json(golden::case_path(name) + "/expected.json")["architecture"].get<std::string>();
+  if (architecture == "BertForSequenceClassification")
+    return check_case<BertForSequenceClassification<T, B>>(name);
   if (architecture == "BertForTokenClassification") return check_case<BertForTokenClassification<T, B>>(name);
   if (architecture == "BertForMaskedLM") return check_case<BertForMaskedLM<T, B>>(name);
   if (architecture == "BertModel") return check_case<BertForSentenceEmbedding<T, B>>(name);

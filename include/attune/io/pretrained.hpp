@@ -26,11 +26,12 @@ struct LoadReport {
 };
 
 struct LoadOptions {
-  std::string base_prefix{};               ///< "bert.": names are also found without it, or with it in addition
-  double initializer_range = 0.02;         ///< standard deviation of what begins anew
-  std::uint64_t seed = 42;                 ///< of what begins anew
-  bool ignore_mismatched_sizes = false;    ///< otherwise a ConfigError lists them
-  std::vector<std::string> ignored_keys{}; ///< the checkpoint's keys that are copies or buffers; * stands for anything
+  std::string base_prefix{};             ///< "bert.": names are also found without it, or with it in addition
+  double initializer_range = 0.02;       ///< standard deviation of what begins anew
+  std::uint64_t seed = 42;               ///< of what begins anew
+  bool ignore_mismatched_sizes = false;  ///< otherwise a ConfigError lists them
+  std::vector<std::string>
+      ignored_keys{};  ///< the checkpoint's keys that are copies or buffers; * stands for anything
 };
 
 namespace detail {
@@ -40,7 +41,7 @@ struct LoadTarget {
   std::string name;
   Shape shape;
   Init init;
-  std::function<void(std::span<const float>)> assign;   // set unless double
+  std::function<void(std::span<const float>)> assign;  // set unless double
   std::function<void(std::span<const double>)> assign_double;
 };
 
@@ -66,8 +67,7 @@ void assign_rows(const NamedParameter<B>& parameter, std::span<const W> values) 
   const auto offset = static_cast<std::size_t>(parameter.offset());
   const Detached<W, B> uploaded = Detached<W, B>::from_values(device, {parameter.size()}, values);
   if (count == 0) return;
-  if (state.master)
-    device.copy(state.master.data() + offset * sizeof(W), uploaded.data(), count * sizeof(W));
+  if (state.master) device.copy(state.master.data() + offset * sizeof(W), uploaded.data(), count * sizeof(W));
   if constexpr (std::is_same_v<W, float>) {
     if (state.dtype == DType::bf16)
       device.cast(std::span<const float>(uploaded.span()),
@@ -80,7 +80,9 @@ template <class B>
 LoadTarget load_target(const NamedParameter<B>& parameter) {
   LoadTarget target{parameter.name, parameter.shape(), parameter.state->init, {}, {}};
   if (parameter.state->dtype == DType::f64)
-    target.assign_double = [parameter](std::span<const double> values) { assign_rows<double>(parameter, values); };
+    target.assign_double = [parameter](std::span<const double> values) {
+      assign_rows<double>(parameter, values);
+    };
   else
     target.assign = [parameter](std::span<const float> values) { assign_rows<float>(parameter, values); };
   return target;
@@ -88,9 +90,10 @@ LoadTarget load_target(const NamedParameter<B>& parameter) {
 
 }  // namespace detail
 
-/// Fills parameters from a directory's checkpoint (model.safetensors, sharded or not, or pytorch_model.bin), whatever
-/// its element type, legacy gamma/beta names included. Those that it lacks begin as transformers begins them. Throws
-/// IoError, FormatError, or ConfigError when shapes differ or nothing of the model is in the file.
+/// Fills parameters from a directory's checkpoint (model.safetensors, sharded or not, or pytorch_model.bin),
+/// whatever its element type, legacy gamma/beta names included. Those that it lacks begin as transformers
+/// begins them. Throws IoError, FormatError, or ConfigError when shapes differ or nothing of the model is in
+/// the file.
 template <class B>
 LoadReport load_parameters(const ParameterList<B>& parameters, const std::string& directory,
                            const LoadOptions& options) {
@@ -114,8 +117,8 @@ void initialize_parameters(const ParameterList<B>& parameters, double initialize
   }
 }
 
-/// Writes the masters (float, or double for double models; a frozen bfloat16 parameter as it is) to one safetensors
-/// file, atomically. Throws IoError.
+/// Writes the masters (float, or double for double models; a frozen bfloat16 parameter as it is) to one
+/// safetensors file, atomically. Throws IoError.
 template <class B>
 void save_parameters(const ParameterList<B>& parameters, const std::string& path) {
   std::vector<detail::SaveSource> sources;

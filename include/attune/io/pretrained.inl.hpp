@@ -22,16 +22,18 @@ inline std::vector<std::string> candidate_names(const std::string& name, const s
       names.push_back(base_prefix + name);
   }
   // TensorFlow's words, still in the oldest checkpoints.
-  for (const auto& [ours, legacy] : {std::pair<std::string, std::string>{"LayerNorm.weight", "LayerNorm.gamma"},
-                                     {"LayerNorm.bias", "LayerNorm.beta"}}) {
+  for (const auto& [ours, legacy] :
+       {std::pair<std::string, std::string>{"LayerNorm.weight", "LayerNorm.gamma"},
+        {"LayerNorm.bias", "LayerNorm.beta"}}) {
     for (std::size_t i = 0, count = names.size(); i < count; ++i)
-      if (names[i].ends_with(ours)) names.push_back(names[i].substr(0, names[i].size() - ours.size()) + legacy);
+      if (names[i].ends_with(ours))
+        names.push_back(names[i].substr(0, names[i].size() - ours.size()) + legacy);
   }
   return names;
 }
 
-ATTUNE_INLINE std::vector<float> initial_values(const std::string& name, std::int64_t count, Init init, double range,
-                                                std::uint64_t seed) {
+ATTUNE_INLINE std::vector<float> initial_values(const std::string& name, std::int64_t count, Init init,
+                                                double range, std::uint64_t seed) {
   std::vector<float> values(static_cast<std::size_t>(count), init == Init::ones ? 1.0f : 0.0f);
   if (init != Init::normal) return values;
   std::uint64_t stream = 0xcbf29ce484222325ull;  // FNV-1a of the name
@@ -87,17 +89,20 @@ ATTUNE_INLINE LoadReport load_targets(const std::vector<LoadTarget>& targets, co
     }
   }
   if (used.empty())
-    throw ConfigError(directory + ": the checkpoint holds none of the model's " + std::to_string(targets.size()) +
-                      " parameters" + (targets.empty() ? std::string() : ", not even " + targets.front().name));
+    throw ConfigError(directory + ": the checkpoint holds none of the model's " +
+                      std::to_string(targets.size()) + " parameters" +
+                      (targets.empty() ? std::string() : ", not even " + targets.front().name));
   if (!report.mismatched.empty() && !options.ignore_mismatched_sizes) {
     std::string list;
     for (const std::string& line : report.mismatched) list += "\n  " + line;
-    throw ConfigError(directory + ": shapes differ (set ignore_mismatched_sizes to begin these anew):" + list);
+    throw ConfigError(directory +
+                      ": shapes differ (set ignore_mismatched_sizes to begin these anew):" + list);
   }
   for (const CheckpointTensor& tensor : checkpoint.tensors()) {
     const bool buffer = tensor.dtype && !is_floating(*tensor.dtype);
     const auto ignored = [&](const std::string& pattern) { return matches(pattern, tensor.name); };
-    if (!used.contains(tensor.name) && !buffer && std::none_of(options.ignored_keys.begin(), options.ignored_keys.end(), ignored))
+    if (!used.contains(tensor.name) && !buffer &&
+        std::none_of(options.ignored_keys.begin(), options.ignored_keys.end(), ignored))
       report.unexpected.push_back(tensor.name);
   }
   if (!report.complete()) log(LogLevel::info, directory + ": " + report.to_string());

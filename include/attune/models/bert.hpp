@@ -97,7 +97,8 @@ struct BertEncoder {
         make_dropout(c.hidden_dropout_prob, "hidden_dropout_prob"),
         make_dropout(c.hidden_dropout_prob, "hidden_dropout_prob")};
     for (std::int64_t i = 0; i < c.num_hidden_layers; ++i) layer.emplace_back(device, options);
-    if (add_pooling_layer) pooler.emplace(BertPooler<T, B>{Linear<T, B>(device, c.hidden_size, c.hidden_size)});
+    if (add_pooling_layer)
+      pooler.emplace(BertPooler<T, B>{Linear<T, B>(device, c.hidden_size, c.hidden_size)});
   }
 
   /// The states of all tokens, [N, C].
@@ -151,7 +152,8 @@ struct BertFamily {
           classifier(device, c.hidden_size, c.labels.num_labels) {}
 
     /// first [B, C], the last layer's state of each first token, to logits [B, num_labels].
-    Tensor<T, B> operator()(const Encoder<T, B>& bert, const Tensor<T, B>& first, const EncoderPass<B>& pass) const {
+    Tensor<T, B> operator()(const Encoder<T, B>& bert, const Tensor<T, B>& first,
+                            const EncoderPass<B>& pass) const {
       return classifier(attune::dropout((*bert.pooler)(first), dropout.mask(pass.random, pass.picked_keys)));
     }
     template <class Self, class Visitor>

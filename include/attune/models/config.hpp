@@ -13,15 +13,15 @@ namespace attune {
 
 /// What the caller of from_pretrained() decides beside what config.json says.
 struct PretrainedOptions {
-  std::int64_t num_labels = 0;            ///< of a classification head; 0: as config.json says, else 2
-  std::vector<std::string> labels{};      ///< their names in id order (id2label); gives num_labels as well
-  std::string problem_type{};             ///< "single_label_classification", "multi_label_classification", "regression";
-                                          ///< empty: as config.json says, else from the labels as transformers does
+  std::int64_t num_labels = 0;        ///< of a classification head; 0: as config.json says, else 2
+  std::vector<std::string> labels{};  ///< their names in id order (id2label); gives num_labels as well
+  std::string problem_type{};  ///< "single_label_classification", "multi_label_classification", "regression";
+                               ///< empty: as config.json says, else from the labels as transformers does
   std::optional<double> hidden_dropout{};     ///< in place of the config's hidden dropout
   std::optional<double> attention_dropout{};  ///< in place of the config's attention dropout
   std::optional<double> classifier_dropout{};
-  std::uint64_t seed = 42;                ///< of new parameters and of dropout
-  bool ignore_mismatched_sizes = false;   ///< parameters of another shape begin anew instead of being an error
+  std::uint64_t seed = 42;               ///< of new parameters and of dropout
+  bool ignore_mismatched_sizes = false;  ///< parameters of another shape begin anew instead of being an error
 };
 
 enum class ProblemType { from_labels, single_label, multi_label, regression };
@@ -52,11 +52,12 @@ struct BertConfig {
   std::optional<double> classifier_dropout{};
   bool tie_word_embeddings = true;
   LabelConfig labels{};
-  std::shared_ptr<const JsonObject> source{};  ///< the file it was read from: save() keeps fields that are not ours
+  std::shared_ptr<const JsonObject>
+      source{};  ///< the file it was read from: save() keeps fields that are not ours
 
   static constexpr const char* model_type = "bert";
-  /// Reads `directory`/config.json. Throws IoError, FormatError, or ConfigError for a field whose value is not
-  /// supported.
+  /// Reads `directory`/config.json. Throws IoError, FormatError, or ConfigError for a field whose value is
+  /// not supported.
   static BertConfig from_pretrained(const std::string& directory, const PretrainedOptions& options = {});
   /// Writes config.json for the named architecture ("BertForSequenceClassification").
   void save(const std::string& directory, const std::string& architecture) const;
@@ -82,11 +83,13 @@ struct DistilBertConfig {
   std::shared_ptr<const JsonObject> source{};
 
   static constexpr const char* model_type = "distilbert";
-  static DistilBertConfig from_pretrained(const std::string& directory, const PretrainedOptions& options = {});
+  static DistilBertConfig from_pretrained(const std::string& directory,
+                                          const PretrainedOptions& options = {});
   void save(const std::string& directory, const std::string& architecture) const;
 };
 
-/// The model_type of a directory's config.json ("bert", "distilbert", ...). Throws ConfigError when it has none.
+/// The model_type of a directory's config.json ("bert", "distilbert", ...). Throws ConfigError when it has
+/// none.
 std::string read_model_type(const std::string& directory);
 
 }  // namespace attune

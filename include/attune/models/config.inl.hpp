@@ -14,7 +14,8 @@ namespace attune::detail {
 inline JsonObject read_config(const std::string& directory, const char* expected_type) {
   const JsonObject config = JsonObject::read((std::filesystem::path(directory) / "config.json").string());
   const auto type = config.get<std::string>("model_type");
-  if (type != expected_type) config.refuse("model_type", std::string("expected ") + expected_type + ", found " + type);
+  if (type != expected_type)
+    config.refuse("model_type", std::string("expected ") + expected_type + ", found " + type);
   return config;
 }
 
@@ -23,7 +24,8 @@ inline void refuse_unsupported(const JsonObject& config) {
   for (const char* field : {"is_decoder", "add_cross_attention"})
     if (config.get(field, false)) config.refuse(field, "true is not supported");
   const auto position = config.get("position_embedding_type", "absolute");
-  if (position != "absolute") config.refuse("position_embedding_type", "expected absolute, found " + position);
+  if (position != "absolute")
+    config.refuse("position_embedding_type", "expected absolute, found " + position);
   if (config.has("pruned_heads") && !config.json()["pruned_heads"].empty())
     config.refuse("pruned_heads", "pruned heads are not supported");
 }
@@ -39,13 +41,15 @@ inline std::int64_t positive(const JsonObject& config, const char* field, std::i
 
 inline double probability(const JsonObject& config, const char* field, double fallback) {
   const double value = config.get<double>(field, fallback);
-  if (!(value >= 0.0 && value < 1.0)) config.refuse(field, "expected a probability below 1, found " + std::to_string(value));
+  if (!(value >= 0.0 && value < 1.0))
+    config.refuse(field, "expected a probability below 1, found " + std::to_string(value));
   return value;
 }
 
 inline double positive_number(const JsonObject& config, const char* field, double fallback) {
   const double value = config.get<double>(field, fallback);
-  if (!(value > 0.0 && value < 1e3)) config.refuse(field, "expected a positive number, found " + std::to_string(value));
+  if (!(value > 0.0 && value < 1e3))
+    config.refuse(field, "expected a positive number, found " + std::to_string(value));
   return value;
 }
 
@@ -54,15 +58,18 @@ inline ProblemType problem_type_from_name(const std::string& name) {
   if (name == "single_label_classification") return ProblemType::single_label;
   if (name == "multi_label_classification") return ProblemType::multi_label;
   if (name == "regression") return ProblemType::regression;
-  throw ConfigError("problem_type: expected single_label_classification, multi_label_classification or regression, "
-                    "found '" + name + "'");
+  throw ConfigError(
+      "problem_type: expected single_label_classification, multi_label_classification or regression, "
+      "found '" +
+      name + "'");
 }
 
 inline LabelConfig read_labels(const JsonObject& config, const PretrainedOptions& options) {
   LabelConfig labels;
   const auto names = config.find<std::map<std::string, std::string>>("id2label");
-  const auto stored = names ? static_cast<std::int64_t>(names->size()) : config.get<std::int64_t>("num_labels", 2);
-  labels.num_labels = !options.labels.empty() ? static_cast<std::int64_t>(options.labels.size())
+  const auto stored =
+      names ? static_cast<std::int64_t>(names->size()) : config.get<std::int64_t>("num_labels", 2);
+  labels.num_labels = !options.labels.empty()  ? static_cast<std::int64_t>(options.labels.size())
                       : options.num_labels > 0 ? options.num_labels
                                                : stored;
   if (labels.num_labels < 1 || labels.num_labels > (1 << 24))
@@ -72,28 +79,34 @@ inline LabelConfig read_labels(const JsonObject& config, const PretrainedOptions
                       std::to_string(options.labels.size()) + " labels");
   labels.id2label = options.labels;
   for (std::int64_t id = static_cast<std::int64_t>(labels.id2label.size()); id < labels.num_labels; ++id) {
-    const auto found = names && stored == labels.num_labels ? names->find(std::to_string(id)) : decltype(names->end())();
+    const auto found =
+        names && stored == labels.num_labels ? names->find(std::to_string(id)) : decltype(names->end())();
     const bool named = names && stored == labels.num_labels && found != names->end();
     labels.id2label.push_back(named ? found->second : "LABEL_" + std::to_string(id));
   }
-  labels.problem_type =
-      problem_type_from_name(options.problem_type.empty() ? config.get("problem_type", "") : options.problem_type);
+  labels.problem_type = problem_type_from_name(options.problem_type.empty() ? config.get("problem_type", "")
+                                                                            : options.problem_type);
   return labels;
 }
 
 inline const char* problem_type_name(ProblemType type) {
   switch (type) {
-    case ProblemType::single_label: return "single_label_classification";
-    case ProblemType::multi_label: return "multi_label_classification";
-    case ProblemType::regression: return "regression";
-    case ProblemType::from_labels: break;
+    case ProblemType::single_label:
+      return "single_label_classification";
+    case ProblemType::multi_label:
+      return "multi_label_classification";
+    case ProblemType::regression:
+      return "regression";
+    case ProblemType::from_labels:
+      break;
   }
   return nullptr;
 }
 
 /// The source's fields with ours on top.
-inline void write_config(const std::string& directory, const std::string& architecture, const char* model_type,
-                         const JsonObject* source, const LabelConfig& labels, nlohmann::json ours) {
+inline void write_config(const std::string& directory, const std::string& architecture,
+                         const char* model_type, const JsonObject* source, const LabelConfig& labels,
+                         nlohmann::json ours) {
   nlohmann::json config = source ? source->json() : nlohmann::json::object();
   ours["model_type"] = model_type;
   ours["architectures"] = {architecture};
@@ -118,7 +131,8 @@ inline void write_config(const std::string& directory, const std::string& archit
 
 namespace attune {
 
-ATTUNE_INLINE BertConfig BertConfig::from_pretrained(const std::string& directory, const PretrainedOptions& options) {
+ATTUNE_INLINE BertConfig BertConfig::from_pretrained(const std::string& directory,
+                                                     const PretrainedOptions& options) {
   const JsonObject config = detail::read_config(directory, model_type);
   detail::refuse_unsupported(config);
   BertConfig c;
@@ -138,15 +152,16 @@ ATTUNE_INLINE BertConfig BertConfig::from_pretrained(const std::string& director
   c.pad_token_id = config.has("pad_token_id") || !config.json().contains("pad_token_id")
                        ? config.get<std::int64_t>("pad_token_id", c.pad_token_id)
                        : -1;
-  if (config.has("classifier_dropout")) c.classifier_dropout = detail::probability(config, "classifier_dropout", 0.0);
+  if (config.has("classifier_dropout"))
+    c.classifier_dropout = detail::probability(config, "classifier_dropout", 0.0);
   c.tie_word_embeddings = config.get("tie_word_embeddings", true);
   c.labels = detail::read_labels(config, options);
   if (options.hidden_dropout) c.hidden_dropout_prob = *options.hidden_dropout;
   if (options.attention_dropout) c.attention_probs_dropout_prob = *options.attention_dropout;
   if (options.classifier_dropout) c.classifier_dropout = *options.classifier_dropout;
   if (c.hidden_size % c.num_attention_heads != 0)
-    config.refuse("num_attention_heads", "must divide hidden_size " + std::to_string(c.hidden_size) + ", found " +
-                                             std::to_string(c.num_attention_heads));
+    config.refuse("num_attention_heads", "must divide hidden_size " + std::to_string(c.hidden_size) +
+                                             ", found " + std::to_string(c.num_attention_heads));
   c.source = std::make_shared<const JsonObject>(config);
   return c;
 }
@@ -176,7 +191,8 @@ ATTUNE_INLINE DistilBertConfig DistilBertConfig::from_pretrained(const std::stri
   const JsonObject config = detail::read_config(directory, model_type);
   detail::refuse_unsupported(config);
   if (config.get("sinusoidal_pos_embds", false))
-    log(LogLevel::info, "config.json: sinusoidal_pos_embds: positions are taken from the checkpoint and trained");
+    log(LogLevel::info,
+        "config.json: sinusoidal_pos_embds: positions are taken from the checkpoint and trained");
   DistilBertConfig c;
   c.vocab_size = detail::positive(config, "vocab_size", c.vocab_size);
   c.dim = detail::positive(config, "dim", c.dim);
@@ -196,12 +212,14 @@ ATTUNE_INLINE DistilBertConfig DistilBertConfig::from_pretrained(const std::stri
   if (options.attention_dropout) c.attention_dropout = *options.attention_dropout;
   if (options.classifier_dropout) c.seq_classif_dropout = *options.classifier_dropout;
   if (c.dim % c.n_heads != 0)
-    config.refuse("n_heads", "must divide dim " + std::to_string(c.dim) + ", found " + std::to_string(c.n_heads));
+    config.refuse("n_heads",
+                  "must divide dim " + std::to_string(c.dim) + ", found " + std::to_string(c.n_heads));
   c.source = std::make_shared<const JsonObject>(config);
   return c;
 }
 
-ATTUNE_INLINE void DistilBertConfig::save(const std::string& directory, const std::string& architecture) const {
+ATTUNE_INLINE void DistilBertConfig::save(const std::string& directory,
+                                          const std::string& architecture) const {
   nlohmann::json ours = {{"vocab_size", vocab_size},
                          {"dim", dim},
                          {"n_layers", n_layers},
@@ -219,7 +237,8 @@ ATTUNE_INLINE void DistilBertConfig::save(const std::string& directory, const st
 }
 
 ATTUNE_INLINE std::string read_model_type(const std::string& directory) {
-  return JsonObject::read((std::filesystem::path(directory) / "config.json").string()).get<std::string>("model_type");
+  return JsonObject::read((std::filesystem::path(directory) / "config.json").string())
+      .get<std::string>("model_type");
 }
 
 }  // namespace attune

@@ -110,7 +110,9 @@ struct DistilBertFamily {
   static constexpr const char* class_name = "DistilBert";
   static constexpr const char* encoder_name = "distilbert";
   static constexpr const char* layers = "transformer.layer.";
-  static std::vector<std::string> ignored_keys() { return {"*embeddings.position_ids", "vocab_projector.weight"}; }
+  static std::vector<std::string> ignored_keys() {
+    return {"*embeddings.position_ids", "vocab_projector.weight"};
+  }
   static std::int64_t num_layers(const Config& c) { return c.n_layers; }
 
   /// First token, dense and ReLU, dropout, linear.
@@ -125,7 +127,8 @@ struct DistilBertFamily {
           classifier(device, c.dim, c.labels.num_labels),
           dropout(make_dropout(c.seq_classif_dropout, "seq_classif_dropout")) {}
 
-    Tensor<T, B> operator()(const Encoder<T, B>&, const Tensor<T, B>& first, const EncoderPass<B>& pass) const {
+    Tensor<T, B> operator()(const Encoder<T, B>&, const Tensor<T, B>& first,
+                            const EncoderPass<B>& pass) const {
       return classifier(
           attune::dropout(pre_classifier(first, Unary::relu), dropout.mask(pass.random, pass.picked_keys)));
     }
@@ -168,12 +171,14 @@ struct DistilBertFamily {
           vocab_transform(device, c.dim, c.dim),
           vocab_layer_norm(device, c.dim, detail::distilbert_eps) {
       vocab_projector.bias = Parameter<T, B>(device, {c.vocab_size}, Init::zeros);
-      if (!c.tie_word_embeddings) vocab_projector.weight = Parameter<T, B>(device, {c.vocab_size, c.dim}, Init::normal);
+      if (!c.tie_word_embeddings)
+        vocab_projector.weight = Parameter<T, B>(device, {c.vocab_size, c.dim}, Init::normal);
     }
     Tensor<T, B> operator()(const Encoder<T, B>& distilbert, const Tensor<T, B>& rows) const {
-      return linear(vocab_layer_norm(vocab_transform(rows, activation)),
-                    vocab_projector.weight ? vocab_projector.weight : distilbert.embeddings.word_embeddings.weight,
-                    vocab_projector.bias);
+      return linear(
+          vocab_layer_norm(vocab_transform(rows, activation)),
+          vocab_projector.weight ? vocab_projector.weight : distilbert.embeddings.word_embeddings.weight,
+          vocab_projector.bias);
     }
     template <class Self, class Visitor>
     static void visit(Self& self, Visitor&& part) {

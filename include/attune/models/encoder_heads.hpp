@@ -15,8 +15,8 @@
 #include <attune/ops/l2_normalize.hpp>
 #include <attune/ops/mean_pool.hpp>
 
-// The models that an encoder family (BERT, DistilBERT) makes with its heads. A Family names its config, its encoder and
-// the parts of each head as upstream names them; see BertFamily.
+// The models that an encoder family (BERT, DistilBERT) makes with its heads. A Family names its config, its
+// encoder and the parts of each head as upstream names them; see BertFamily.
 
 namespace attune {
 
@@ -39,8 +39,8 @@ class EncoderBase : public PretrainedModel<Derived, T, B> {
   Config config;
   Encoder encoder;
 
-  /// Reads config.json and the weights of a directory; a head that is not there begins anew (see load_report()).
-  /// Throws IoError, FormatError or ConfigError.
+  /// Reads config.json and the weights of a directory; a head that is not there begins anew (see
+  /// load_report()). Throws IoError, FormatError or ConfigError.
   static Derived from_pretrained(const std::string& directory, const PretrainedOptions& options = {},
                                  const B& device = B()) {
     Derived model(Config::from_pretrained(directory, options), device);
@@ -57,8 +57,8 @@ class EncoderBase : public PretrainedModel<Derived, T, B> {
 
   std::int64_t num_layers() const { return Family::num_layers(config); }
   const B& device() const { return device_; }
-  /// A forecast of the bytes that activations take in a training step: what is kept for backward and backward's own at
-  /// its worst, without the allocator's rounding.
+  /// A forecast of the bytes that activations take in a training step: what is kept for backward and
+  /// backward's own at its worst, without the allocator's rounding.
   std::int64_t activation_bytes(std::int64_t tokens, std::int64_t sequences) const {
     const std::int64_t features = encoder.embeddings.word_embeddings.weight.shape()[1];
     const std::int64_t states = tokens * features * static_cast<std::int64_t>(sizeof(T));
@@ -68,8 +68,9 @@ class EncoderBase : public PretrainedModel<Derived, T, B> {
       const bool last = Derived::picks_first && i + 1 == encoder.layer.size();
       const std::int64_t rows = last ? sequences : tokens;
       bytes += this->gradient_checkpointing ? states : encoder.layer[i].saved_bytes(tokens, rows);
-      worst = std::max(worst, encoder.layer[i].backward_bytes(rows) +
-                                  (this->gradient_checkpointing ? encoder.layer[i].saved_bytes(tokens, rows) : 0));
+      worst = std::max(worst,
+                       encoder.layer[i].backward_bytes(rows) +
+                           (this->gradient_checkpointing ? encoder.layer[i].saved_bytes(tokens, rows) : 0));
     }
     return bytes + worst;
   }
@@ -79,7 +80,8 @@ class EncoderBase : public PretrainedModel<Derived, T, B> {
   static std::int64_t head_bytes(const Config&, std::int64_t, std::int64_t) { return 0; }
 
  protected:
-  EncoderBase(const Config& c, const B& device, bool pooler) : config(c), encoder(device, c, pooler), device_(device) {}
+  EncoderBase(const Config& c, const B& device, bool pooler)
+      : config(c), encoder(device, c, pooler), device_(device) {}
 
   EncoderInput<B> input(const Batch& batch, bool pick_first) const {
     return make_encoder_input(device_, batch, this->draw(batch.size()), pick_first, config.pad_token_id);
@@ -101,7 +103,9 @@ class EncoderModel : public detail::EncoderBase<EncoderModel<Family, T, B>, Fami
   static std::string encoder_part(const char* part) { return part; }
 
   /// Parameters are uninitialised: use from_pretrained() or from_config().
-  EncoderModel(const typename Base::Config& c, const B& device) : Base(c, device, true) { this->finish_construction(); }
+  EncoderModel(const typename Base::Config& c, const B& device) : Base(c, device, true) {
+    this->finish_construction();
+  }
 
   EncoderOutput<T, B> operator()(const Batch& batch) const {
     const auto input = this->input(batch, true);
@@ -135,8 +139,8 @@ class EncoderForSequenceClassification
     this->finish_construction();
   }
 
-  /// Logits [B, num_labels], and the loss when the batch has labels or targets. Only the first token's row of the last
-  /// layer is computed.
+  /// Logits [B, num_labels], and the loss when the batch has labels or targets. Only the first token's row of
+  /// the last layer is computed.
   ModelOutput<T, B> operator()(const Batch& batch) const {
     const auto input = this->input(batch, true);
     const Tensor<T, B> logits =
@@ -199,12 +203,13 @@ class EncoderForMaskedLM : public detail::EncoderBase<EncoderForMaskedLM<Family,
   typename Family::template MaskedLMHead<T, B> head;
   CrossEntropyLossOptions loss_options{};
 
-  EncoderForMaskedLM(const typename Base::Config& c, const B& device) : Base(c, device, false), head(device, c) {
+  EncoderForMaskedLM(const typename Base::Config& c, const B& device)
+      : Base(c, device, false), head(device, c) {
     this->finish_construction();
   }
 
-  /// Logits [N, V], and the loss over the tokens whose label is not ignore_index. In training only those tokens' rows
-  /// of logits are computed: [labelled tokens, V], in order.
+  /// Logits [N, V], and the loss over the tokens whose label is not ignore_index. In training only those
+  /// tokens' rows of logits are computed: [labelled tokens, V], in order.
   ModelOutput<T, B> operator()(const Batch& batch) const {
     const auto input = this->input(batch, false);
     const Tensor<T, B> states = this->encoder.states(input, this->gradient_checkpointing);
@@ -230,10 +235,11 @@ class EncoderForMaskedLM : public detail::EncoderBase<EncoderForMaskedLM<Family,
   }
 };
 
-/// Sentence embeddings: the mean of the last layer's states, scaled to length 1. The parameters are those of the bare
-/// encoder, so sentence-transformers and transformers read what is saved.
+/// Sentence embeddings: the mean of the last layer's states, scaled to length 1. The parameters are those of
+/// the bare encoder, so sentence-transformers and transformers read what is saved.
 template <class Family, class T, class B>
-class EncoderForSentenceEmbedding : public detail::EncoderBase<EncoderForSentenceEmbedding<Family, T, B>, Family, T, B> {
+class EncoderForSentenceEmbedding
+    : public detail::EncoderBase<EncoderForSentenceEmbedding<Family, T, B>, Family, T, B> {
   using Base = detail::EncoderBase<EncoderForSentenceEmbedding, Family, T, B>;
 
  public:

@@ -16,13 +16,14 @@ struct EncoderInput {
   EncoderPass<B> pass;
 };
 
-/// Checks a batch and uploads it. `pick_first` also prepares the first row of each sequence for a pooled head.
-/// Throws ShapeError for a batch whose arrays disagree, an empty one, or a sequence without tokens.
+/// Checks a batch and uploads it. `pick_first` also prepares the first row of each sequence for a pooled
+/// head. Throws ShapeError for a batch whose arrays disagree, an empty one, or a sequence without tokens.
 template <class B>
-EncoderInput<B> make_encoder_input(const B& device, const Batch& batch, const PassRandom& random, bool pick_first,
-                                   std::int64_t pad_token_id) {
+EncoderInput<B> make_encoder_input(const B& device, const Batch& batch, const PassRandom& random,
+                                   bool pick_first, std::int64_t pad_token_id) {
   const auto tokens = static_cast<std::size_t>(batch.tokens());
-  if (batch.input_ids.size() != tokens || (!batch.token_type_ids.empty() && batch.token_type_ids.size() != tokens))
+  if (batch.input_ids.size() != tokens ||
+      (!batch.token_type_ids.empty() && batch.token_type_ids.size() != tokens))
     throw ShapeError("batch: segments name " + std::to_string(tokens) + " tokens, found " +
                      std::to_string(batch.input_ids.size()) + " input_ids and " +
                      std::to_string(batch.token_type_ids.size()) + " token_type_ids");

@@ -4,8 +4,8 @@
 
 namespace attune {
 
-/// What a model with a head returns: the loss (empty when the batch has no labels) and the logits, [B, num_labels] for
-/// sequences, [N, num_labels] or [N, V] for tokens.
+/// What a model with a head returns: the loss (empty when the batch has no labels) and the logits, [B,
+/// num_labels] for sequences, [N, num_labels] or [N, V] for tokens.
 template <class T, class B>
 struct ModelOutput {
   Tensor<Wide<T>, B> loss;

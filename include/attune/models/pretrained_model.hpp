@@ -17,11 +17,10 @@ namespace attune {
 /// What every model shares, over the parts that Derived::visit names. Derived has
 ///
 ///     static std::string architecture();               // as in config.json's "architectures"
-///     static constexpr const char* base_model_prefix;  // "bert": may be missing from, or extra in, a checkpoint's names
-///     static std::string layer_prefix();               // "bert.encoder.layer."
-///     static std::vector<std::string> ignored_keys();  // of checkpoints; see LoadOptions
-///     std::int64_t num_layers() const;
-///     Config config;                                   // with save(directory, architecture)
+///     static constexpr const char* base_model_prefix;  // "bert": may be missing from, or extra in, a
+///     checkpoint's names static std::string layer_prefix();               // "bert.encoder.layer." static
+///     std::vector<std::string> ignored_keys();  // of checkpoints; see LoadOptions std::int64_t num_layers()
+///     const; Config config;                                   // with save(directory, architecture)
 ///
 /// Models are moved, not copied.
 template <class Derived, class T, class B>
@@ -38,14 +37,16 @@ class PretrainedModel {
 
   /// Every parameter once, under its checkpoint's name.
   ParameterList<B> parameters() const { return {list_parameters<B>(self()), run_}; }
-  std::int64_t num_parameters(bool only_trainable = false) const { return parameters().count(only_trainable); }
+  std::int64_t num_parameters(bool only_trainable = false) const {
+    return parameters().count(only_trainable);
+  }
 
   /// Seeds dropout; from_pretrained() sets PretrainedOptions::seed.
   void set_seed(std::uint64_t seed) { run_->seed = seed; }
   const std::shared_ptr<RunState>& run_state() const { return run_; }
 
-  /// Stops parameters from training, or lets them train again, by a pattern of their names in which * stands for
-  /// anything. Make the optimizer afterwards. Returns how many fit; throws ConfigError when none does.
+  /// Stops parameters from training, or lets them train again, by a pattern of their names in which * stands
+  /// for anything. Make the optimizer afterwards. Returns how many fit; throws ConfigError when none does.
   std::int64_t freeze(std::string_view pattern) { return set_trainable<B>(self(), pattern, false); }
   std::int64_t unfreeze(std::string_view pattern) { return set_trainable<B>(self(), pattern, true); }
   /// Freezes the embeddings and the lowest `count` layers; nothing below them is computed in backward.
@@ -62,14 +63,15 @@ class PretrainedModel {
   /// Freezes everything below the topmost `count` layers.
   void unfreeze_top_layers(std::int64_t count) { freeze_layers(self().num_layers() - count); }
 
-  /// Keeps only each layer's input and computes the rest again in backward: less memory, about a third more time.
+  /// Keeps only each layer's input and computes the rest again in backward: less memory, about a third more
+  /// time.
   bool gradient_checkpointing = false;
 
   /// What loading found missing, unexpected or mismatched.
   const LoadReport& load_report() const { return load_report_; }
 
-  /// Writes config.json and model.safetensors (float masters) so that transformers loads the directory unchanged.
-  /// The directory is made when it is missing. Throws IoError.
+  /// Writes config.json and model.safetensors (float masters) so that transformers loads the directory
+  /// unchanged. The directory is made when it is missing. Throws IoError.
   void save_pretrained(const std::string& directory) const {
     self().config.save(directory, Derived::architecture());
     save_parameters(parameters(), directory + "/model.safetensors");
@@ -83,20 +85,23 @@ class PretrainedModel {
   /// Call at the end of a constructor: numbers the dropouts.
   void finish_construction() { number_dropouts(static_cast<Derived&>(*this)); }
   /// The random numbers of one call, when training.
-  PassRandom draw(std::int64_t samples) const { return training_ ? PassRandom::draw(*run_, samples) : PassRandom{}; }
+  PassRandom draw(std::int64_t samples) const {
+    return training_ ? PassRandom::draw(*run_, samples) : PassRandom{};
+  }
 
   void load(const std::string& directory, const PretrainedOptions& options, double initializer_range) {
     run_->seed = options.seed;
     load_report_ = load_parameters(parameters(), directory,
-                                   {std::string(Derived::base_model_prefix) + ".", initializer_range, options.seed,
-                                    options.ignore_mismatched_sizes, Derived::ignored_keys()});
+                                   {std::string(Derived::base_model_prefix) + ".", initializer_range,
+                                    options.seed, options.ignore_mismatched_sizes, Derived::ignored_keys()});
   }
 
  private:
   const Derived& self() const { return static_cast<const Derived&>(*this); }
   void set_training(bool training) {
     training_ = training;
-    for_each_dropout(static_cast<Derived&>(*this), [&](const std::string&, Dropout& d) { d.training = training; });
+    for_each_dropout(static_cast<Derived&>(*this),
+                     [&](const std::string&, Dropout& d) { d.training = training; });
   }
 
   std::shared_ptr<RunState> run_ = std::make_shared<RunState>();

@@ -13,15 +13,15 @@
 
 namespace attune {
 
-/// What identifies each row of an activation for dropout: the number of its sample in the optimizer step, and its
-/// token's position. Rows that are picked out of a batch keep theirs, so they draw the same masks.
+/// What identifies each row of an activation for dropout: the number of its sample in the optimizer step, and
+/// its token's position. Rows that are picked out of a batch keep theirs, so they draw the same masks.
 template <class B>
 struct RowKeys {
   Detached<std::int32_t, B> samples{}, positions{};
 };
 
-/// The random numbers of one forward pass in training: a key from seed and step, and the number of the first sample.
-/// Recomputation and packing draw the same masks because everything else is in the row keys.
+/// The random numbers of one forward pass in training: a key from seed and step, and the number of the first
+/// sample. Recomputation and packing draw the same masks because everything else is in the row keys.
 struct PassRandom {
   Philox::Key key{};
   std::uint32_t first_sample = 0;
@@ -57,14 +57,17 @@ struct Dropout {
   template <class B>
   DropoutMask<B> mask(const PassRandom& random, const RowKeys<B>& keys) const {
     if (!training || probability <= 0.0f) return {};
-    return {{probability, random.key, site, keys.samples.data(), keys.positions.data()}, keys.samples, keys.positions};
+    return {{probability, random.key, site, keys.samples.data(), keys.positions.data()},
+            keys.samples,
+            keys.positions};
   }
 };
 
 /// Reads a probability from a config. Throws ConfigError unless it lies in [0, 1).
 inline Dropout make_dropout(double probability, const std::string& field) {
   if (!(probability >= 0.0 && probability < 1.0))
-    throw ConfigError(field + ": a dropout probability must lie in [0, 1), found " + std::to_string(probability));
+    throw ConfigError(field + ": a dropout probability must lie in [0, 1), found " +
+                      std::to_string(probability));
   return {static_cast<float>(probability), 0, true};
 }
 

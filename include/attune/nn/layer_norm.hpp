@@ -16,7 +16,8 @@ struct LayerNorm {
 
   Tensor<T, B> operator()(const Tensor<T, B>& x) const { return layer_norm(x, weight, bias, eps); }
   /// layer_norm(residual + dropout(x)).
-  Tensor<T, B> operator()(const Tensor<T, B>& x, const DropoutMask<B>& mask, const Tensor<T, B>& residual) const {
+  Tensor<T, B> operator()(const Tensor<T, B>& x, const DropoutMask<B>& mask,
+                          const Tensor<T, B>& residual) const {
     return dropout_add_layer_norm(x, mask, residual, weight, bias, eps);
   }
 

@@ -11,7 +11,8 @@ struct Linear {
 
   Linear() = default;
   /// `fused` layers of equal size in one: see Parameter.
-  Linear(const B& device, std::int64_t in_features, std::int64_t out_features, bool with_bias = true, int fused = 1)
+  Linear(const B& device, std::int64_t in_features, std::int64_t out_features, bool with_bias = true,
+         int fused = 1)
       : weight(device, {out_features, in_features}, Init::normal, fused) {
     if (with_bias) bias = Parameter<T, B>(device, {out_features}, Init::zeros, fused);
   }

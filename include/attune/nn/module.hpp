@@ -19,8 +19,8 @@ namespace attune {
 ///     template <class Self, class Visitor>
 ///     static void visit(Self& self, Visitor&& part) { part("query", self.query); ... }
 ///
-/// which names its parameters, dropouts and submodules once, in the checkpoint's words. Loading, saving, listing,
-/// freezing and train()/eval() all go through it. Self is the class or const of it.
+/// which names its parameters, dropouts and submodules once, in the checkpoint's words. Loading, saving,
+/// listing, freezing and train()/eval() all go through it. Self is the class or const of it.
 
 namespace detail {
 
@@ -67,7 +67,8 @@ void for_each_parameter(Module& module, const F& f) {
 /// Calls f(name, dropout) for every dropout of a module, in order.
 template <class Module, class F>
 void for_each_dropout(Module& module, const F& f) {
-  detail::walk(std::string(), module, [](const std::string&, const auto&) {}, f);
+  detail::walk(
+      std::string(), module, [](const std::string&, const auto&) {}, f);
 }
 
 /// Gives every dropout its own number (its site, see DropoutView). A model does so once it is built.
@@ -111,8 +112,8 @@ inline bool matches(std::string_view pattern, std::string_view name) {
   return p == pattern.size();
 }
 
-/// Makes the parameters whose names fit `pattern` train or not, and returns how many there were. Throws ConfigError
-/// when none fits: a misspelt pattern must not go unnoticed.
+/// Makes the parameters whose names fit `pattern` train or not, and returns how many there were. Throws
+/// ConfigError when none fits: a misspelt pattern must not go unnoticed.
 template <class B, class Module>
 std::int64_t set_trainable(const Module& module, std::string_view pattern, bool trainable) {
   std::int64_t count = 0;

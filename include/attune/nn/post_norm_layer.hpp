@@ -35,8 +35,8 @@ struct PostNormLayerOptions {
   Dropout attention_dropout{}, attention_output_dropout{}, output_dropout{};
 };
 
-/// The layer of the original transformer encoder (Vaswani et al. 2017, arXiv:1706.03762), which BERT and DistilBERT
-/// share and only name differently:
+/// The layer of the original transformer encoder (Vaswani et al. 2017, arXiv:1706.03762), which BERT and
+/// DistilBERT share and only name differently:
 ///
 ///     a = norm(x + dropout(dense(attention(x))));  y = norm(a + dropout(dense(f(dense(a)))))
 ///
@@ -65,8 +65,9 @@ struct PostNormLayer {
         attention_output_dropout(o.attention_output_dropout),
         output_dropout(o.output_dropout) {}
 
-  /// Bytes that a training step keeps of this layer for backward: q|k|v, attended, both sums and norms, and both sides
-  /// of the activation for each row, the input being the layer's before. `picked` rows of `rows`, or all.
+  /// Bytes that a training step keeps of this layer for backward: q|k|v, attended, both sums and norms, and
+  /// both sides of the activation for each row, the input being the layer's before. `picked` rows of `rows`,
+  /// or all.
   std::int64_t saved_bytes(std::int64_t rows, std::int64_t picked) const {
     const std::int64_t features = qkv.weight.shape()[1], inner = intermediate.weight.shape()[0];
     const std::int64_t element = static_cast<std::int64_t>(sizeof(T));
@@ -119,8 +120,8 @@ struct PostNormLayer {
 
 /// Runs layers over x [N, C]; the last one on the picked rows alone when `picked` asks for it.
 template <class Layer, class T, class B>
-Tensor<T, B> run_layers(const std::vector<Layer>& layers, Tensor<T, B> x, const EncoderPass<B>& pass, bool picked,
-                        bool checkpointed) {
+Tensor<T, B> run_layers(const std::vector<Layer>& layers, Tensor<T, B> x, const EncoderPass<B>& pass,
+                        bool picked, bool checkpointed) {
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const auto layer = [&layers, i, pass, last = picked && i + 1 == layers.size()](const Tensor<T, B>& in) {
       return last ? layers[i].picked(in, pass) : layers[i](in, pass);

@@ -14,23 +14,28 @@ namespace attune {
 
 /// A model's logits for a whole dataset, in its order, with the labels that it came with.
 struct Predictions {
-  std::vector<float> logits;  ///< [rows, num_labels], row-major; the rows are sequences or, for token heads, tokens
+  std::vector<float>
+      logits;  ///< [rows, num_labels], row-major; the rows are sequences or, for token heads, tokens
   std::int64_t num_labels = 0;
   std::vector<std::int32_t> labels;
   std::vector<float> targets;
-  std::vector<std::int32_t> sequence_lengths;  ///< tokens of each sequence
-  double loss = 0.0;  ///< mean over the batches, weighted by their rows; 0 without labels
+  Segments segments{};  ///< of all sequences
+  double loss = 0.0;    ///< mean over the batches, weighted by their rows; 0 without labels
 
-  std::int64_t rows() const { return num_labels == 0 ? 0 : static_cast<std::int64_t>(logits.size()) / num_labels; }
+  std::int64_t rows() const {
+    return num_labels == 0 ? 0 : static_cast<std::int64_t>(logits.size()) / num_labels;
+  }
   std::span<const float> row(std::int64_t index) const {
-    return std::span(logits).subspan(static_cast<std::size_t>(index * num_labels), static_cast<std::size_t>(num_labels));
+    return std::span(logits).subspan(static_cast<std::size_t>(index * num_labels),
+                                     static_cast<std::size_t>(num_labels));
   }
   /// The most likely class of each row; the lowest among equals.
   std::vector<std::int32_t> classes() const {
     std::vector<std::int32_t> result;
     for (std::int64_t i = 0; i < rows(); ++i) {
       const auto values = row(i);
-      result.push_back(static_cast<std::int32_t>(std::max_element(values.begin(), values.end()) - values.begin()));
+      result.push_back(
+          static_cast<std::int32_t>(std::max_element(values.begin(), values.end()) - values.begin()));
     }
     return result;
   }
@@ -50,7 +55,8 @@ struct PredictOptions {
   std::int64_t batch_size = 32;
 };
 
-/// Runs a model with a head over a dataset, in eval(), and puts it back into training if that is where it was.
+/// Runs a model with a head over a dataset, in eval(), and puts it back into training if that is where it
+/// was.
 template <class Model, Dataset D>
 Predictions predict(Model& model, const D& dataset, const PredictOptions& options = {}) {
   const bool was_training = model.training();
@@ -66,12 +72,13 @@ Predictions predict(Model& model, const D& dataset, const PredictOptions& option
     result.logits.insert(result.logits.end(), logits.begin(), logits.end());
     result.labels.insert(result.labels.end(), batch.labels.begin(), batch.labels.end());
     result.targets.insert(result.targets.end(), batch.targets.begin(), batch.targets.end());
-    for (std::int64_t b = 0; b < batch.size(); ++b) result.sequence_lengths.push_back(batch.segments.length(b));
+    for (std::int64_t b = 0; b < batch.size(); ++b) result.segments.append(batch.segments.length(b));
     if (output.loss) {
       const double count = static_cast<double>(
           batch.labels.empty()
               ? batch.size()
-              : batch.labels.size() - static_cast<std::size_t>(std::count(batch.labels.begin(), batch.labels.end(), ignore_index)));
+              : batch.labels.size() - static_cast<std::size_t>(std::count(batch.labels.begin(),
+                                                                          batch.labels.end(), ignore_index)));
       if (count > 0.0) result.loss += static_cast<double>(output.loss.item()) * count;
       rows += count;
     }

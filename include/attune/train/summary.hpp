@@ -21,12 +21,14 @@ struct ModelSummary {
   };
   std::vector<Part> parts{};
 
-  std::int64_t tokens = 0;             ///< of the batch that the forecast is for
-  std::int64_t weight_bytes = 0;       ///< masters, and rounded copies
+  std::int64_t tokens = 0;        ///< of the batch that the forecast is for
+  std::int64_t weight_bytes = 0;  ///< masters, and rounded copies
   std::int64_t gradient_bytes = 0;
-  std::int64_t optimizer_bytes = 0;    ///< two moments
-  std::int64_t activation_bytes = 0;   ///< kept for backward, and backward's own at its worst
-  std::int64_t total_bytes() const { return weight_bytes + gradient_bytes + optimizer_bytes + activation_bytes; }
+  std::int64_t optimizer_bytes = 0;   ///< two moments
+  std::int64_t activation_bytes = 0;  ///< kept for backward, and backward's own at its worst
+  std::int64_t total_bytes() const {
+    return weight_bytes + gradient_bytes + optimizer_bytes + activation_bytes;
+  }
 
   /// A small table.
   std::string to_string() const;
