@@ -13,7 +13,6 @@
 #include <attune/backend/cpu/reduce.inl.hpp>
 #include <attune/backend/cpu/scratch.inl.hpp>
 #include <attune/backend/cpu/sequence.inl.hpp>
-#include <attune/backend/cpu/serial_gemm.inl.hpp>
 
 namespace attune::cpu {
 
