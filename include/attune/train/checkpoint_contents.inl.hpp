@@ -1,0 +1,219 @@
+#pragma once
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include <attune/formats/json.hpp>
+#include <attune/train/checkpoint_contents.hpp>
+
+namespace attune::detail {
+
+inline constexpr std::string_view checkpoint_prefix = "checkpoint-", checkpoint_suffix = ".safetensors";
+inline constexpr std::int64_t checkpoint_version = 1;
+
+/// The step in "checkpoint-<step>.safetensors"; nothing for another name.
+ATTUNE_INLINE std::optional<std::uint64_t> checkpoint_step(std::string_view name) {
+  if (!name.starts_with(checkpoint_prefix) || !name.ends_with(checkpoint_suffix)) return std::nullopt;
+  name.remove_prefix(checkpoint_prefix.size());
+  name.remove_suffix(std::min(name.size(), checkpoint_suffix.size()));
+  std::uint64_t step = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), step);
+  if (name.empty() || error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  return step;
+}
+
+/// The checkpoints of a directory by their step. `other` is called with every other file's name.
+template <class F>
+std::map<std::uint64_t, std::string> list_checkpoints(const std::string& directory, const F& other) {
+  std::map<std::uint64_t, std::string> found;
+  std::error_code error;
+  std::filesystem::directory_iterator entry(directory, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (const auto step = checkpoint_step(name))
+      found[*step] = entry->path().string();
+    else
+      other(entry->path(), name);
+  }
+  if (error && error != std::errc::no_such_file_or_directory)
+    throw IoError(directory, "cannot list the directory: " + error.message());
+  return found;
+}
+
+ATTUNE_INLINE std::string checkpoint_path(const std::string& directory, std::uint64_t step) {
+  return directory + "/" + std::string(checkpoint_prefix) + std::to_string(step) +
+         std::string(checkpoint_suffix);
+}
+
+ATTUNE_INLINE void prepare_checkpoint_directory(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) throw IoError(directory, "cannot create the directory: " + error.message());
+  const std::string left_over = std::string(checkpoint_suffix) + ".tmp.";
+  list_checkpoints(directory, [&](const std::filesystem::path& path, std::string_view name) {
+    if (name.starts_with(checkpoint_prefix) && name.find(left_over) != name.npos)
+      std::filesystem::remove(path, error);
+  });
+}
+
+ATTUNE_INLINE void prune_checkpoints(const std::string& directory, std::uint64_t step, std::int64_t keep) {
+  const auto found = list_checkpoints(directory, [](const std::filesystem::path&, std::string_view) {});
+  std::int64_t kept = 0;
+  for (auto entry = found.rbegin(); entry != found.rend(); ++entry) {
+    const bool later = entry->first > step;
+    if (!later && (keep == 0 || kept++ < keep)) continue;
+    std::error_code error;
+    std::filesystem::remove(entry->second, error);
+    if (error) throw IoError(entry->second, "cannot remove the checkpoint: " + error.message());
+  }
+}
+
+ATTUNE_INLINE std::string to_json_text(const CheckpointContents& contents) {
+  nlohmann::json json;
+  json["version"] = checkpoint_version;
+  json["run"] = {{"seed", contents.run.seed}, {"step", contents.run.step}, {"samples", contents.run.samples}};
+  nlohmann::json& optimizer = json["optimizer"];
+  optimizer = {{"kind", contents.optimizer.optimizer},
+               {"skipped_steps", contents.optimizer.skipped_steps},
+               {"steps", contents.optimizer.steps},
+               {"groups", nlohmann::json::array()}};
+  for (const OptimizerGroup& group : contents.optimizer.groups)
+    optimizer["groups"].push_back({{"lr", group.lr},
+                                   {"initial_lr", group.initial_lr},
+                                   {"weight_decay", group.weight_decay},
+                                   {"betas", group.betas}});
+  if (contents.schedule)
+    json["schedule"] = {{"kind", contents.schedule->schedule},
+                        {"steps", contents.schedule->steps},
+                        {"initial_lrs", contents.schedule->initial_lrs}};
+  if (contents.loader) json["loader"] = contents.loader->to_integers();
+  if (contents.early_stopping)
+    json["early_stopping"] = {{"best", contents.early_stopping->best},
+                              {"evaluations", contents.early_stopping->evaluations},
+                              {"best_evaluation", contents.early_stopping->best_evaluation}};
+  if (contents.ema_updates) json["ema_updates"] = *contents.ema_updates;
+  json["values"] = contents.values;
+  return dump_json(json, {.indent = -1});
+}
+
+/// Reads typed fields and complains in one voice.
+class CheckpointReader {
+ public:
+  explicit CheckpointReader(const std::string& file) : file_(file) {}
+
+  template <class T>
+  T get(const nlohmann::json& from, const char* key) const {
+    const auto found = from.is_object() ? from.find(key) : from.end();
+    if (!from.is_object() || found == from.end()) refuse(key, "is missing");
+    return as<T>(*found, key);
+  }
+  template <class T>
+  T as(const nlohmann::json& value, const char* key) const {
+    if constexpr (std::is_integral_v<T>) {
+      // nlohmann would convert a float, a negative number or one that is too large without a word.
+      if (!value.is_number_integer() ||
+          (std::is_unsigned_v<T> && !value.is_number_unsigned() && value.get<std::int64_t>() < 0))
+        refuse(key, "is not an integer that fits");
+      if (value.is_number_unsigned() &&
+          value.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<T>::max()))
+        refuse(key, "is not an integer that fits");
+      return value.get<T>();
+    } else if constexpr (std::is_same_v<T, double>) {
+      if (!value.is_number()) refuse(key, "is not a number");
+      return value.get<double>();
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      if (!value.is_string()) refuse(key, "is not a text");
+      return value.get<std::string>();
+    } else {
+      return value.get<T>();
+    }
+  }
+  template <class T>
+  std::vector<T> list(const nlohmann::json& from, const char* key) const {
+    const auto values = get<nlohmann::json>(from, key);
+    if (!values.is_array()) refuse(key, "is not a list");
+    std::vector<T> result;
+    for (const auto& value : values) result.push_back(as<T>(value, key));
+    return result;
+  }
+  template <class T>
+  std::map<std::string, T> map(const nlohmann::json& from, const char* key) const {
+    const auto values = get<nlohmann::json>(from, key);
+    if (!values.is_object()) refuse(key, "is not an object");
+    std::map<std::string, T> result;
+    for (const auto& [name, value] : values.items()) result.emplace(name, as<T>(value, key));
+    return result;
+  }
+  [[noreturn]] void refuse(const std::string& key, const std::string& what) const {
+    throw FormatError(file_, -1, "not a training checkpoint: " + key + " " + what);
+  }
+
+ private:
+  const std::string& file_;
+};
+
+ATTUNE_INLINE OptimizerState optimizer_from_json(const nlohmann::json& json, const CheckpointReader& read) {
+  OptimizerState state;
+  state.optimizer = read.get<std::string>(json, "kind");
+  state.skipped_steps = read.get<std::int64_t>(json, "skipped_steps");
+  state.steps = read.map<std::int64_t>(json, "steps");
+  for (const auto& group : read.list<nlohmann::json>(json, "groups")) {
+    const auto betas = read.list<double>(group, "betas");
+    if (betas.size() != 2) read.refuse("betas", "is not a list of two numbers");
+    state.groups.push_back({read.get<double>(group, "lr"),
+                            read.get<double>(group, "initial_lr"),
+                            read.get<double>(group, "weight_decay"),
+                            {betas[0], betas[1]}});
+  }
+  return state;
+}
+
+ATTUNE_INLINE CheckpointContents checkpoint_from_json(const std::string& text, const std::string& file) {
+  const nlohmann::json json = parse_json(text, file);
+  const CheckpointReader read(file);
+  const auto version = read.get<std::int64_t>(json, "version");
+  if (version != checkpoint_version)
+    throw FormatError(file, -1,
+                      "a training checkpoint of version " + std::to_string(version) + ", expected " +
+                          std::to_string(checkpoint_version));
+  CheckpointContents contents;
+  const auto run = read.get<nlohmann::json>(json, "run");
+  contents.run = {read.get<std::uint64_t>(run, "seed"), read.get<std::uint64_t>(run, "step"),
+                  read.get<std::uint32_t>(run, "samples")};
+  contents.optimizer = optimizer_from_json(read.get<nlohmann::json>(json, "optimizer"), read);
+  if (json.contains("schedule"))
+    contents.schedule = {read.get<std::string>(json["schedule"], "kind"),
+                         read.get<std::int64_t>(json["schedule"], "steps"),
+                         read.list<double>(json["schedule"], "initial_lrs")};
+  if (json.contains("loader")) {
+    const auto integers = read.list<std::uint64_t>(json, "loader");
+    if (integers.size() != 5) read.refuse("loader", "is not a list of five integers");
+    contents.loader = DataLoaderState::from_integers(integers);
+  }
+  if (json.contains("early_stopping"))
+    contents.early_stopping = {read.get<double>(json["early_stopping"], "best"),
+                               read.get<std::int64_t>(json["early_stopping"], "evaluations"),
+                               read.get<std::int64_t>(json["early_stopping"], "best_evaluation")};
+  if (json.contains("ema_updates")) contents.ema_updates = read.get<std::int64_t>(json, "ema_updates");
+  contents.values = read.map<std::string>(json, "values");
+  return contents;
+}
+
+}  // namespace attune::detail
+
+namespace attune {
+
+ATTUNE_INLINE std::optional<std::string> latest_checkpoint(const std::string& directory) {
+  const auto found =
+      detail::list_checkpoints(directory, [](const std::filesystem::path&, std::string_view) {});
+  if (found.empty()) return std::nullopt;
+  return found.rbegin()->second;
+}
+
+}  // namespace attune
