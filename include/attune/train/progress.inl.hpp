@@ -22,7 +22,7 @@ namespace detail {
 ATTUNE_INLINE std::string format_duration(double seconds) {
   if (!(seconds >= 0 && seconds < 1e9)) return "?";
   const auto whole = static_cast<std::int64_t>(seconds + 0.5);
-  const auto two = [](std::int64_t value) { return (value < 10 ? "0" : "") + std::to_string(value); };
+  const auto two = [](std::int64_t value) { return std::to_string(100 + value).substr(1); };
   const std::int64_t hours = whole / 3600;
   if (hours >= 48) return std::to_string(hours / 24) + " d " + std::to_string(hours % 24) + " h";
   if (hours > 0) return std::to_string(hours) + ":" + two(whole / 60 % 60) + ":" + two(whole % 60);

@@ -179,7 +179,10 @@ class ChartDrawing {
         pen_down = false;
         continue;
       }
-      commands += (pen_down ? "L" : "M") + coordinate(px(series.x[at])) + " " + coordinate(py(series.y[at]));
+      commands += pen_down ? 'L' : 'M';
+      commands += coordinate(px(series.x[at]));
+      commands += ' ';
+      commands += coordinate(py(series.y[at]));
       pen_down = true;
     }
     if (!commands.empty()) svg_ += "<path class=\"" + kind + "\" d=\"" + commands + "\"/>";
