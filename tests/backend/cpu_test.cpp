@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 #include <attune/backend/cpu/cpu.hpp>
 
+#include "suites/conformance.hpp"
 #include "suites/kernel_cases_rows.hpp"
 #include "suites/kernel_cases_sequence.hpp"
 #include "suites/optimizer_suite.hpp"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "suites/conformance.hpp"
+#include "suites/kernel_table.hpp"
 
 namespace attune::testing {
 
