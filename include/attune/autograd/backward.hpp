@@ -44,14 +44,21 @@ void run_backward(const Variable<B>& root, bool retain_graph) {
   std::vector<std::vector<std::shared_ptr<Variable<B>>>> outputs;
   for (const auto& function : functions) {
     outputs.emplace_back();
-    for (const auto& output : function->outputs) outputs.back().push_back(output.lock());
+    for (const auto& weak : function->outputs) {
+      outputs.back().push_back(weak.lock());
+      // What a backward that ended in an exception left behind.
+      if (outputs.back().back() && outputs.back().back().get() != &root) outputs.back().back()->grad = {};
+    }
   }
   for (std::size_t i = 0; i < functions.size(); ++i) {
     Function<B>& function = *functions[i];
     const auto has_grad = [](const auto& output) { return output && output->grad; };
     if (std::any_of(outputs[i].begin(), outputs[i].end(), has_grad)) function.run();
-    for (const auto& output : outputs[i])
-      if (output && !output->retain_grad) output->grad = {};
+    for (const auto& output : outputs[i]) {
+      if (!has_grad(output)) continue;
+      if (output->retain) output->retain(*output);
+      output->grad = {};
+    }
     if (!retain_graph) {
       function.release();
       function.inputs.clear();

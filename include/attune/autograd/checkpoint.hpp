@@ -25,9 +25,11 @@ struct CheckpointOp {
     return function(Tensor<T, B>(x)).detach();
   }
   void backward(const Detached<T, B>& dy, Gradient<T, B> dx) const {
+    const GradMode recording(true);
     Tensor<T, B> x(input.get());
     x.set_requires_grad(input_needs_grad);
-    function(x).backward(dy);
+    const Tensor<T, B> y = function(x);
+    if (y.requires_grad()) y.backward(dy);  // not when nothing in it trains
     if (dx && x.grad()) dx.adopt(x.grad());
   }
 };
@@ -36,8 +38,8 @@ struct CheckpointOp {
 
 /// function(x) keeping only x: what lies between is computed again in backward (Chen et al. 2016,
 /// arXiv:1604.06174). `function` takes and returns a Tensor and must compute the same both times; dropout
-/// does, since its masks come from counters that the function captures. It must depend on something that
-/// trains.
+/// does, since its masks come from counters that the function captures. The result is recorded as if something
+/// in it trained.
 template <class F, class T, class B>
 Tensor<T, B> checkpoint(F function, const Tensor<T, B>& x) {
   return apply(detail::CheckpointOp<F, T, B>{std::move(function)}, x);

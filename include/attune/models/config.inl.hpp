@@ -53,6 +53,12 @@ inline double positive_number(const JsonObject& config, const char* field, doubl
   return value;
 }
 
+/// -1 where the file says null: no row of the word embedding is a padding row.
+inline std::int64_t pad_token(const JsonObject& config, std::int64_t fallback) {
+  if (config.json().contains("pad_token_id") && !config.has("pad_token_id")) return -1;
+  return config.get<std::int64_t>("pad_token_id", fallback);
+}
+
 inline ProblemType problem_type_from_name(const std::string& name) {
   if (name.empty()) return ProblemType::from_labels;
   if (name == "single_label_classification") return ProblemType::single_label;
@@ -117,9 +123,12 @@ inline void write_config(const std::string& directory, const std::string& archit
   config.erase("label2id");
   config.erase("num_labels");
   if (architecture.find("Classification") != std::string::npos) {
-    for (std::size_t id = 0; id < labels.id2label.size(); ++id) {
-      config["id2label"][std::to_string(id)] = labels.id2label[id];
-      config["label2id"][labels.id2label[id]] = id;
+    for (std::int64_t id = 0; id < labels.num_labels; ++id) {
+      const std::string number = std::to_string(id);
+      const auto at = static_cast<std::size_t>(id);
+      const std::string name = at < labels.id2label.size() ? labels.id2label[at] : "LABEL_" + number;
+      config["id2label"][number] = name;
+      config["label2id"][name] = id;
     }
     if (const char* type = problem_type_name(labels.problem_type)) config["problem_type"] = type;
   }
@@ -149,9 +158,7 @@ ATTUNE_INLINE BertConfig BertConfig::from_pretrained(const std::string& director
   c.type_vocab_size = detail::positive(config, "type_vocab_size", c.type_vocab_size);
   c.initializer_range = detail::positive_number(config, "initializer_range", c.initializer_range);
   c.layer_norm_eps = detail::positive_number(config, "layer_norm_eps", c.layer_norm_eps);
-  c.pad_token_id = config.has("pad_token_id") || !config.json().contains("pad_token_id")
-                       ? config.get<std::int64_t>("pad_token_id", c.pad_token_id)
-                       : -1;
+  c.pad_token_id = detail::pad_token(config, c.pad_token_id);
   if (config.has("classifier_dropout"))
     c.classifier_dropout = detail::probability(config, "classifier_dropout", 0.0);
   c.tie_word_embeddings = config.get("tie_word_embeddings", true);
@@ -205,7 +212,7 @@ ATTUNE_INLINE DistilBertConfig DistilBertConfig::from_pretrained(const std::stri
   c.seq_classif_dropout = detail::probability(config, "seq_classif_dropout", c.seq_classif_dropout);
   c.max_position_embeddings = detail::positive(config, "max_position_embeddings", c.max_position_embeddings);
   c.initializer_range = detail::positive_number(config, "initializer_range", c.initializer_range);
-  c.pad_token_id = config.get<std::int64_t>("pad_token_id", c.pad_token_id);
+  c.pad_token_id = detail::pad_token(config, c.pad_token_id);
   c.tie_word_embeddings = config.get("tie_word_embeddings", true);
   c.labels = detail::read_labels(config, options);
   if (options.hidden_dropout) c.dropout = *options.hidden_dropout;
@@ -231,8 +238,8 @@ ATTUNE_INLINE void DistilBertConfig::save(const std::string& directory,
                          {"seq_classif_dropout", seq_classif_dropout},
                          {"max_position_embeddings", max_position_embeddings},
                          {"initializer_range", initializer_range},
-                         {"pad_token_id", pad_token_id},
                          {"tie_word_embeddings", tie_word_embeddings}};
+  ours["pad_token_id"] = pad_token_id >= 0 ? nlohmann::json(pad_token_id) : nlohmann::json();
   detail::write_config(directory, architecture, model_type, source.get(), labels, std::move(ours));
 }
 

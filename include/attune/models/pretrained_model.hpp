@@ -52,16 +52,18 @@ class PretrainedModel {
   /// Freezes the embeddings and the lowest `count` layers; nothing below them is computed in backward.
   /// Throws ConfigError when there are fewer layers.
   void freeze_layers(std::int64_t count) {
-    const std::int64_t layers = self().num_layers();
-    if (count < 0 || count > layers)
-      throw ConfigError("freeze_layers: the model has " + std::to_string(layers) + " layers, found " +
-                        std::to_string(count));
+    check_layer_count("freeze_layers", count);
     freeze("*embeddings.*");
-    const std::string prefix = Derived::layer_prefix();
-    for (std::int64_t i = 0; i < count; ++i) freeze(prefix + std::to_string(i) + ".*");
+    for (std::int64_t i = 0; i < count; ++i) freeze(layer_pattern(i));
   }
-  /// Freezes everything below the topmost `count` layers.
-  void unfreeze_top_layers(std::int64_t count) { freeze_layers(self().num_layers() - count); }
+  /// The topmost `count` layers train, whatever was frozen before, and nothing below them does. The head stays as it
+  /// is. Throws ConfigError when there are fewer layers.
+  void unfreeze_top_layers(std::int64_t count) {
+    check_layer_count("unfreeze_top_layers", count);
+    const std::int64_t layers = self().num_layers();
+    freeze_layers(layers - count);
+    for (std::int64_t i = layers - count; i < layers; ++i) unfreeze(layer_pattern(i));
+  }
 
   /// Keeps only each layer's input and computes the rest again in backward: less memory, about a third more
   /// time.
@@ -97,6 +99,12 @@ class PretrainedModel {
   }
 
  private:
+  static std::string layer_pattern(std::int64_t layer) { return Derived::layer_prefix() + std::to_string(layer) + ".*"; }
+  void check_layer_count(const char* function, std::int64_t count) const {
+    if (count >= 0 && count <= self().num_layers()) return;
+    throw ConfigError(std::string(function) + ": the model has " + std::to_string(self().num_layers()) +
+                      " layers, found " + std::to_string(count));
+  }
   const Derived& self() const { return static_cast<const Derived&>(*this); }
   void set_training(bool training) {
     training_ = training;

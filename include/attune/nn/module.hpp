@@ -91,6 +91,14 @@ std::vector<NamedParameter<B>> list_parameters(const Module& module) {
   return items;
 }
 
+/// Whether any parameter of a module trains.
+template <class Module>
+bool any_trainable(const Module& module) {
+  bool any = false;
+  for_each_parameter(module, [&](const std::string&, const auto& parameter) { any = any || parameter.trainable(); });
+  return any;
+}
+
 /// Whether a name fits a pattern in which * stands for any characters.
 inline bool matches(std::string_view pattern, std::string_view name) {
   std::size_t p = 0, n = 0, star = std::string_view::npos, resume = 0;

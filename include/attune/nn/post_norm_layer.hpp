@@ -10,6 +10,7 @@
 #include <attune/nn/dropout.hpp>
 #include <attune/nn/layer_norm.hpp>
 #include <attune/nn/linear.hpp>
+#include <attune/nn/module.hpp>
 #include <attune/ops/attention.hpp>
 #include <attune/ops/gather_rows.hpp>
 
@@ -123,10 +124,15 @@ template <class Layer, class T, class B>
 Tensor<T, B> run_layers(const std::vector<Layer>& layers, Tensor<T, B> x, const EncoderPass<B>& pass,
                         bool picked, bool checkpointed) {
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    const auto layer = [&layers, i, pass, last = picked && i + 1 == layers.size()](const Tensor<T, B>& in) {
-      return last ? layers[i].picked(in, pass) : layers[i](in, pass);
-    };
-    x = checkpointed && detail::grad_enabled() ? checkpoint(layer, x) : layer(x);
+    const bool last = picked && i + 1 == layers.size();
+    if (checkpointed && detail::grad_enabled() && (x.requires_grad() || any_trainable(layers[i]))) {
+      // A copy of the layer: its parameters are handles, and its dropouts stay as they are now until backward.
+      x = checkpoint(
+          [layer = layers[i], pass, last](const Tensor<T, B>& in) { return last ? layer.picked(in, pass) : layer(in, pass); },
+          x);
+    } else {
+      x = last ? layers[i].picked(x, pass) : layers[i](x, pass);
+    }
   }
   return x;
 }

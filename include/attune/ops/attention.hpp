@@ -110,6 +110,7 @@ void check_attention(const AttentionSettings<B>& s, const Shape& shape, bool que
         std::to_string(s.heads) + " and " + std::to_string(s.kv_heads) + " heads, " +
         std::to_string(s.query_segments.count()) + " and " + std::to_string(s.key_segments.count()) +
         " sequences");
+  check_mask("attention", s.mask, s.query_segments.tokens());
   if (!(shape == Shape{tokens, features}))
     throw ShapeError("attention: [" + std::to_string(tokens) + ", " + std::to_string(features) +
                      "] is needed, found " + shape.to_string());

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <algorithm>
+#include <string>
+
 #include <attune/autograd/apply.hpp>
 
 namespace attune {
@@ -14,6 +17,14 @@ struct DropoutMask {
 };
 
 namespace detail {
+
+template <class B>
+void check_mask(const char* name, const DropoutMask<B>& mask, std::int64_t rows) {
+  if (mask && (mask.samples.size() != rows || mask.positions.size() != rows))
+    throw ShapeError(std::string(name) + ": a dropout mask for " + std::to_string(rows) +
+                     " rows is needed, found one for " + std::to_string(mask.samples.size()) + " samples and " +
+                     std::to_string(mask.positions.size()) + " positions");
+}
 
 /// y = x mask / (1 - p), and dx = dy mask / (1 - p): the mask is computed again, not kept.
 template <class T, class B>
@@ -36,14 +47,12 @@ struct DropoutOp {
 
 }  // namespace detail
 
-/// Zeroes elements of x [N, C] with the mask's probability and scales the others up. An inactive mask returns
+/// Zeroes elements of x [..., C] with the mask's probability and scales the others up. An inactive mask returns
 /// x itself.
 template <class T, class B>
 Tensor<T, B> dropout(const Tensor<T, B>& x, const DropoutMask<B>& mask) {
   if (!mask) return x;
-  if (mask.samples.size() != x.size() / std::max<std::int64_t>(1, x.shape().back()))
-    throw ShapeError("dropout: a mask for " + std::to_string(mask.samples.size()) + " rows does not fit " +
-                     x.shape().to_string());
+  detail::check_mask("dropout", mask, x.size() / std::max<std::int64_t>(1, x.shape().back()));
   return apply(detail::DropoutOp<T, B>{mask}, x);
 }
 

@@ -50,7 +50,8 @@ struct GatherRowsOp {
   RowIndex<B> rows;
   Shape input_shape{};
 
-  Detached<T, B> forward(Needs, const Detached<T, B>& x) {
+  Detached<T, B> forward(Needs, const Detached<T, B>& input) {
+    const Detached<T, B> x = input.has_matrix() ? input : input.clone();
     input_shape = x.shape();
     const Detached<T, B> y(x.device(), {rows.size(), x.shape()[1]});
     x.device().gather_rows(MatrixView<const T>(x.matrix()), rows.span(), y.matrix(), false);

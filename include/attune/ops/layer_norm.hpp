@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include <attune/autograd/apply.hpp>
 #include <attune/ops/dropout.hpp>
 
@@ -32,7 +34,8 @@ struct LayerNormOp {
     rstd = Detached<Wide<T>, B>(device, {rows});
     device.layer_norm(MatrixView<const T>(x.matrix()),
                       has_residual ? MatrixView<const T>(shortcut.matrix()) : MatrixView<const T>(),
-                      mask.view, std::span<const T>(weight.span()), std::span<const T>(bias.span()), eps,
+                      mask.view, std::span<const T>(weight.span()),
+                      bias ? std::span<const T>(bias.span()) : std::span<const T>(), eps,
                       total ? total.matrix() : MatrixView<T>(), y.matrix(), mean.span(), rstd.span());
     if (needs.any) {
       s = total ? total : x;
@@ -85,7 +88,7 @@ void check_norm(const char* name, const Tensor<T, B>& x, const Parameter<T, B>& 
 
 }  // namespace detail
 
-/// Layer normalisation of each row of x [..., C].
+/// Layer normalisation of each row of x [..., C]; bias may be an empty parameter.
 template <class T, class B>
 Tensor<T, B> layer_norm(const Tensor<T, B>& x, const Parameter<T, B>& weight, const Parameter<T, B>& bias,
                         float eps) {
@@ -102,6 +105,7 @@ Tensor<T, B> dropout_add_layer_norm(const Tensor<T, B>& x, const DropoutMask<B>&
   if (!(x.shape() == residual.shape()))
     throw ShapeError("dropout_add_layer_norm: x and residual must agree, found " + x.shape().to_string() +
                      " and " + residual.shape().to_string());
+  detail::check_mask("dropout_add_layer_norm", mask, x.size() / std::max<std::int64_t>(1, x.shape().back()));
   return apply(detail::LayerNormOp<T, B>{eps, true, mask}, x, residual, weight, bias);
 }
 

@@ -19,6 +19,17 @@ inline bool& grad_enabled() {
   thread_local bool enabled = true;
   return enabled;
 }
+/// Whether this thread records, until the end of a scope.
+class GradMode {
+ public:
+  explicit GradMode(bool enabled) : before_(std::exchange(grad_enabled(), enabled)) {}
+  ~GradMode() { grad_enabled() = before_; }
+  GradMode(const GradMode&) = delete;
+  GradMode& operator=(const GradMode&) = delete;
+
+ private:
+  bool before_;
+};
 inline std::uint64_t next_sequence() {
   static std::atomic<std::uint64_t> counter{0};
   return counter.fetch_add(1, std::memory_order_relaxed);
@@ -26,15 +37,9 @@ inline std::uint64_t next_sequence() {
 }  // namespace detail
 
 /// While one lives, this thread records no graph.
-class NoGradGuard {
+class NoGradGuard : detail::GradMode {
  public:
-  NoGradGuard() : before_(std::exchange(detail::grad_enabled(), false)) {}
-  ~NoGradGuard() { detail::grad_enabled() = before_; }
-  NoGradGuard(const NoGradGuard&) = delete;
-  NoGradGuard& operator=(const NoGradGuard&) = delete;
-
- private:
-  bool before_;
+  NoGradGuard() : GradMode(false) {}
 };
 
 template <class B>
@@ -47,8 +52,9 @@ struct Variable {
 
   B device;
   Shape shape;
-  Storage<B> grad;                        ///< contiguous; empty until something arrives
-  bool retain_grad = false;               ///< keep the gradient of a tensor that is not a leaf
+  Storage<B> grad;  ///< contiguous; empty until something arrives; a computed tensor has it during backward alone
+  Storage<B> retained;                    ///< what retain_grad() keeps of it
+  void (*retain)(Variable&) = nullptr;    ///< adds `grad` to `retained`; null: it is not kept
   std::shared_ptr<Function<B>> producer;  ///< null for a leaf
 };
 

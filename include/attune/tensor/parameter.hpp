@@ -104,9 +104,9 @@ class Parameter {
   Detached<Wide<T>, B> master() const {
     return state_->master ? part_of<Wide<T>>(state_->master) : Detached<Wide<T>, B>();
   }
-  /// The gradient; empty when no backward has reached it since zero_grad.
+  /// The gradient; empty when no backward has reached it since zero_grad, and for frozen rows.
   Detached<Wide<T>, B> grad() const {
-    return state_->has_grad ? part_of<Wide<T>>(state_->grad) : Detached<Wide<T>, B>();
+    return state_->has_grad && trainable() ? part_of<Wide<T>>(state_->grad) : Detached<Wide<T>, B>();
   }
   /// Forgets the gradient, as an optimizer's zero_grad does for all its parameters.
   void zero_grad() const { state_->has_grad = false; }

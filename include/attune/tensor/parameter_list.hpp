@@ -43,13 +43,13 @@ struct NamedParameter {
   }
   /// Where the rows begin in the state's arrays, in elements.
   std::int64_t offset() const { return row_begin * row_size(); }
-  bool has_grad() const { return state->has_grad; }
+  bool has_grad() const { return state->has_grad && trainable(); }
 
   /// The float master and the gradient. Throws GraphError for a double parameter, and the gradient when there
   /// is none.
   Detached<float, B> master() const { return floats(state->master, "master"); }
   Detached<float, B> grad() const {
-    if (!state->has_grad) throw GraphError("NamedParameter: " + name + " has no gradient");
+    if (!has_grad()) throw GraphError("NamedParameter: " + name + " has no gradient");
     return floats(state->grad, "gradient");
   }
 

@@ -52,18 +52,28 @@ class Tensor {
       variable_ = wanted ? std::make_shared<Variable<B>>(device(), shape()) : nullptr;
     return *this;
   }
-  /// Keeps the gradient of a computed tensor after backward().
+  /// Keeps the gradient of a computed tensor after backward(); several backward calls add up, as for a leaf.
   void retain_grad() const {
     if (!variable_) throw GraphError("retain_grad: this tensor needs no gradient");
-    variable_->retain_grad = true;
+    variable_->retain = [](Variable<B>& variable) {
+      const Detached<T, B> gradient(variable.grad, variable.shape);
+      if (!variable.retained) {
+        variable.retained = variable.grad;
+        return;
+      }
+      const Detached<T, B> sum = Detached<T, B>(variable.retained, variable.shape).clone();
+      variable.device.copy_strided(gradient.const_view(), sum.view(), true);
+      variable.retained = sum.storage();
+    };
   }
   /// The gradient that backward() left, empty when there is none.
   Detached<T, B> grad() const {
-    if (!variable_ || !variable_->grad) return {};
-    return Detached<T, B>(variable_->grad, shape());
+    if (!variable_) return {};
+    const Storage<B>& kept = variable_->producer ? variable_->retained : variable_->grad;
+    return kept ? Detached<T, B>(kept, shape()) : Detached<T, B>();
   }
   void zero_grad() const {
-    if (variable_) variable_->grad = {};
+    if (variable_) variable_->grad = variable_->retained = {};
   }
 
   /// The value without the graph; shares memory.
