@@ -19,7 +19,9 @@ void copy(const TemporaryDirectory& to, const std::string& file, const std::stri
 void check_against_python(const CheckpointReader& reader, const std::string& name) {
   const nlohmann::json expected = expected_tensors(name);
   CHECK(reader.tensors().size() == expected.size());
-  for (const auto& [tensor_name, tensor] : expected.items()) {
+  for (const auto& item : expected.items()) {
+    const std::string tensor_name = item.key();
+    const nlohmann::json& tensor = item.value();
     CAPTURE(tensor_name);
     const CheckpointTensor* found = reader.find(tensor_name);
     REQUIRE(found != nullptr);

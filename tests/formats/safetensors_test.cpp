@@ -15,7 +15,9 @@ TEST_CASE("SafetensorsFile reads every type that Python wrote") {
   const nlohmann::json expected = expected_tensors("types.safetensors");
   CHECK(file.entries().size() == expected.size());
   CHECK(file.metadata() == SafetensorsMetadata{{"format", "pt"}});
-  for (const auto& [name, tensor] : expected.items()) {
+  for (const auto& item : expected.items()) {
+    const std::string name = item.key();
+    const nlohmann::json& tensor = item.value();
     CAPTURE(name);
     const SafetensorsEntry* entry = file.find(name);
     REQUIRE(entry != nullptr);

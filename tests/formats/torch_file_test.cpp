@@ -14,7 +14,9 @@ void check_against_python(const std::string& name) {
   const TorchFile file = TorchFile::open(fixture(name));
   const nlohmann::json expected = expected_tensors(name);
   CHECK(file.entries().size() == expected.size());
-  for (const auto& [tensor_name, tensor] : expected.items()) {
+  for (const auto& item : expected.items()) {
+    const std::string tensor_name = item.key();
+    const nlohmann::json& tensor = item.value();
     CAPTURE(tensor_name);
     const TorchEntry* entry = file.find(tensor_name);
     REQUIRE(entry != nullptr);
