@@ -54,13 +54,18 @@ class Gradient {
     return target_;
   }
 
-  /// Calls `assign(out)` with an array that it has to fill, and adds that where needed.
+  /// Calls `assign(out)` with an array that it has to fill, and adds that where needed. May be called again, as
+  /// adopt() may: contributions add up.
   template <class F>
   void write(const F& assign) {
-    if (!accumulate()) return assign(target());
-    const Detached<T, B> contribution(device(), shape());
-    assign(contribution);
-    add(contribution);
+    if (accumulate()) {
+      const Detached<T, B> contribution(device(), shape());
+      assign(contribution);
+      add(contribution);
+    } else {
+      assign(target());
+    }
+    written();
   }
 
   /// Takes an existing array for the gradient, without a copy when it is a tensor's first contribution.
@@ -68,9 +73,9 @@ class Gradient {
     if (accumulate() || !variable_ || !gradient.contiguous()) {
       add(gradient);
     } else {
-      target_ = gradient;
       variable_->grad = gradient.own_storage();
     }
+    written();
   }
 
  private:
@@ -79,8 +84,9 @@ class Gradient {
     if (variable_) {
       accumulate_ = static_cast<bool>(variable_->grad);
       if (*accumulate_) {
+        const bool shared = !variable_->grad.unique();
         target_ = Detached<T, B>(variable_->grad, shape());
-        if (!variable_->grad.unique()) {  // somebody else still reads it: leave theirs alone
+        if (shared) {  // somebody else still reads it: leave theirs alone
           target_ = target_.clone();
           variable_->grad = target_.storage();
         }
@@ -96,6 +102,12 @@ class Gradient {
     target_ = Detached<T, B>(state_->grad.slice(static_cast<std::size_t>(offset_) * sizeof(T),
                                                 static_cast<std::size_t>(shape_.size()) * sizeof(T)),
                              shape_);
+  }
+
+  /// Whatever comes next adds to what is there.
+  void written() {
+    accumulate_.reset();
+    target_ = {};
   }
 
   void add(const Detached<T, B>& contribution) {
