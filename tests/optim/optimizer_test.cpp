@@ -249,6 +249,9 @@ TEST_CASE("what is refused, and what the message says") {
                  "parameter again is listed twice, the other time as weight"));
   CHECK(contains(message([&] { AdamW(list<Reference>({})); }), "none of the parameters trains"));
   AdamW optimizer(all);
+  CHECK_THROWS_AS(AdamW(all, {.eps = -1.0}), ConfigError);
+  CHECK_THROWS_AS(SGD(all, {.max_grad_norm = -1.0}), ConfigError);
+  CHECK_NOTHROW(optimizer.step());  // a refused optimizer has taken nothing over
   CHECK_THROWS_AS(optimizer.set_lr(-1.0), ConfigError);
   CHECK_THROWS_AS(optimizer.clip_grad_norm(0.0), ConfigError);
   CHECK_THROWS_AS(linear_schedule_with_warmup(optimizer, {.warmup_steps = 3}), ConfigError);
@@ -478,6 +481,9 @@ TEST_CASE(
   wrong = state;
   wrong.groups.clear();
   CHECK_THROWS_AS(next.load_state(wrong), ConfigError);
+  const auto twin = parameter<float>(device, {2}, {1, 2});
+  AdamW two(list<Reference>({named("weight", weight), named("weight", twin)}));  // of two models, perhaps
+  CHECK(contains(message([&] { two.state(); }), "two parameters are called weight"));
   LrSchedule cosine = cosine_schedule_with_warmup(next, {.total_steps = 6});
   CHECK(contains(message([&] { cosine.load_state(schedule_state); }), "of another schedule, linear"));
 }

@@ -10,13 +10,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <sstream>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "train/tiny_run.hpp"
 
@@ -37,8 +40,7 @@ std::string digest(const std::vector<float>& weights) {
   return std::to_string(hash);
 }
 
-/// Adds "<step> <digest>" to the log before the step's checkpoint is renamed into place could be lost: it is
-/// one write, so a line is whole or missing.
+/// One write, so that a line is whole or missing.
 void append_line(const std::string& path, const std::string& line) {
   const int file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   REQUIRE(file >= 0);
@@ -115,9 +117,10 @@ TEST_CASE("killed at random moments and resumed, a run ends with the same bits")
     }
     REQUIRE(WIFEXITED(status));
     REQUIRE(WEXITSTATUS(status) == 0);
-    break;
+    if (kills >= 5) break;
+    std::filesystem::remove_all(place.path("checkpoints"));  // too quick for this machine: once more
   }
-  CHECK(kills >= 3);  // 15 steps, at most 3 or so in each life
+  CHECK(kills >= 5);
   MESSAGE("killed ", kills, " times");
 
   std::istringstream lines(read_text_file(log));

@@ -36,12 +36,7 @@ class AdamW : public Optimizer<B> {
   explicit AdamW(ParameterList<B> parameters, const AdamWOptions& options = {})
       : AdamW(std::vector<ParameterGroup<B>>{{.parameters = std::move(parameters)}}, options) {}
   explicit AdamW(const std::vector<ParameterGroup<B>>& groups, const AdamWOptions& options = {})
-      : Optimizer<B>("AdamW", {"exp_avg", "exp_avg_sq"}, groups,
-                     {options.lr, options.weight_decay, options.betas, options.max_grad_norm,
-                      options.skip_non_finite}),
-        eps_(options.eps) {
-    this->check_range("AdamW: eps", options.eps, 0.0, std::numeric_limits<double>::infinity());
-  }
+      : Optimizer<B>("AdamW", {"exp_avg", "exp_avg_sq"}, groups, checked(options)), eps_(options.eps) {}
 
   /// Updates every parameter that has a gradient, and counts the step. Throws TrainingError, naming the
   /// parameter, when a gradient is not finite (see skip_non_finite), and GraphError when a parameter is no
@@ -67,6 +62,12 @@ class AdamW : public Optimizer<B> {
   }
 
  private:
+  // Checked before the parameters are moved.
+  static typename Optimizer<B>::Settings checked(const AdamWOptions& options) {
+    Optimizer<B>::check_range("AdamW: eps", options.eps, 0.0, std::numeric_limits<double>::infinity());
+    return {options.lr, options.weight_decay, options.betas, options.max_grad_norm, options.skip_non_finite};
+  }
+
   double eps_;
 };
 

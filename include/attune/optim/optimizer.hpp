@@ -140,7 +140,6 @@ class Optimizer {
         groups_(make_groups(groups), settings.lr),
         arena_(name_, groups, static_cast<int>(moment_names_.size())),
         numbers_(arena_.device(), {4}) {
-    if (settings.max_grad_norm) check_max_norm(*settings.max_grad_norm);
     for (const auto& group : groups) {
       bool known = !group.parameters.run;
       for (const auto& run : runs_) known = known || run == group.parameters.run;
@@ -159,7 +158,7 @@ class Optimizer {
     for (const OptimizerGroup& group : groups_) check_lr(group.lr);
     const std::vector<std::size_t> active = arena_.active();
     std::vector<ParameterChunk> chunks = active_chunks(active);
-    if (!clip_requested_)
+    if (!std::exchange(clip_requested_, false))
       measure(chunks, settings_.max_grad_norm.value_or(std::numeric_limits<double>::infinity()));
     if (!settings_.skip_non_finite && std::isnan(download(scale()))) refuse_non_finite(active);
     settle();
@@ -186,7 +185,6 @@ class Optimizer {
       ++run->step;
       run->samples = 0;
     }
-    clip_requested_ = false;
     if (settings_.skip_non_finite) {  // whether it was skipped is read when somebody needs to know
       unsettled_ = active;
       slot_ = 1 - slot_;
@@ -219,6 +217,7 @@ class Optimizer {
   }
 
   std::vector<OptimizerGroup> make_groups(const std::vector<ParameterGroup<B>>& groups) const {
+    if (settings_.max_grad_norm) check_max_norm(*settings_.max_grad_norm);
     std::vector<OptimizerGroup> result;
     for (std::size_t index = 0; index < groups.size(); ++index) {
       const ParameterGroup<B>& group = groups[index];

@@ -34,15 +34,8 @@ class SGD : public Optimizer<B> {
       : Optimizer<B>("SGD",
                      options.momentum == 0.0 ? std::vector<std::string>{}
                                              : std::vector<std::string>{"momentum_buffer"},
-                     groups,
-                     {options.lr, options.weight_decay, {}, options.max_grad_norm, options.skip_non_finite}),
-        options_(options) {
-    constexpr double infinity = std::numeric_limits<double>::infinity();
-    this->check_range("SGD: momentum", options.momentum, 0.0, infinity);
-    this->check_range("SGD: dampening", options.dampening, -std::numeric_limits<double>::max(), infinity);
-    if (options.nesterov && (options.momentum == 0.0 || options.dampening != 0.0))
-      throw ConfigError("SGD: nesterov needs a momentum above 0 and a dampening of 0");
-  }
+                     groups, checked(options)),
+        options_(options) {}
 
   /// Updates every parameter that has a gradient, and counts the step. Throws as AdamW::step().
   void step() {
@@ -63,6 +56,17 @@ class SGD : public Optimizer<B> {
   }
 
  private:
+  // Checked before the parameters are moved.
+  static typename Optimizer<B>::Settings checked(const SgdOptions& options) {
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    Optimizer<B>::check_range("SGD: momentum", options.momentum, 0.0, infinity);
+    Optimizer<B>::check_range("SGD: dampening", options.dampening, -std::numeric_limits<double>::max(),
+                              infinity);
+    if (options.nesterov && (options.momentum == 0.0 || options.dampening != 0.0))
+      throw ConfigError("SGD: nesterov needs a momentum above 0 and a dampening of 0");
+    return {options.lr, options.weight_decay, {}, options.max_grad_norm, options.skip_non_finite};
+  }
+
   SgdOptions options_;
 };
 
