@@ -86,5 +86,4 @@ std::string draw_chart(const ReportChart& chart);
 
 #ifndef ATTUNE_DECLARATIONS_ONLY
 #include <attune/train/report.inl.hpp>
-#include <attune/train/report_chart.inl.hpp>
 #endif

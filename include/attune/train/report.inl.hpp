@@ -15,6 +15,7 @@
 #include <attune/text/utf8.hpp>
 #include <attune/train/progress.hpp>
 #include <attune/train/report.hpp>
+#include <attune/train/report_chart.inl.hpp>
 #include <attune/train/report_style.inl.hpp>
 
 namespace attune {
