@@ -12,7 +12,7 @@
 #include <attune/core/inline.hpp>
 #include <attune/text/added_tokens.hpp>
 #include <attune/text/bert_chars.hpp>
-#include <attune/text/bert_tokenizer.hpp>
+#include <attune/text/bert_tokenizer_options.hpp>
 #include <attune/text/byte_trie.hpp>
 
 namespace attune::detail {
