@@ -94,7 +94,21 @@ def erf_log(t):
     return mp.log(mp.erfc(t))
 
 
+def normal_log(t):
+    return mp.log(mp.erfc(t)) + t**2
+
+
+def tanh_rest(s):  # tanh(x) / x - 1 over s = x^2
+    if s < mp.mpf("1e-30"):
+        return -s / 3
+    x = mp.sqrt(s)
+    return mp.tanh(x) / x - 1
+
+
 if __name__ == "__main__":
     fit("exp(r) = 1 + r + r^2 p(r)", exp_rest, lambda r: (r**2 + mp.mpf("1e-6")) / mp.exp(r), -half_log2, half_log2, range(5))
     fit("erf(x) = x + x p(x^2), |x| <= 1", erf_rest, lambda s: 1 / (1 + erf_rest(s)), 0, 1, range(7))
     fit("erf(x) = 1 - exp(p(x)), 1 <= x <= 4", erf_log, lambda t: mp.erfc(t) / mp.erf(t), 1, 4, range(7))
+    fit("erfc(x) = exp(p(x) - x^2), 0 <= x <= 4.25", normal_log, lambda t: max(mp.erfc(t), mp.mpf("0.05")), 0, "4.25",
+        range(1, 11))
+    fit("tanh(x) = x + x p(x^2), |x| <= 0.6", tanh_rest, lambda s: 1 / (1 + tanh_rest(s)), 0, "0.36", range(1, 6))

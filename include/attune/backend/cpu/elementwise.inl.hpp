@@ -5,6 +5,7 @@
 #include <attune/backend/cpu/activation.hpp>
 #include <attune/backend/cpu/dropout.hpp>
 #include <attune/backend/cpu/elementwise.hpp>
+#include <attune/backend/cpu/kernels.hpp>
 #include <attune/backend/cpu/row.hpp>
 #include <attune/backend/cpu/scratch.hpp>
 
@@ -13,12 +14,7 @@ namespace attune::cpu {
 template <class T>
 void Elementwise<T>::unary(Unary op, std::span<const T> x, std::span<T> y) const {
   parallel_chunks(static_cast<std::int64_t>(x.size()), task_size, [&](std::int64_t begin, std::int64_t end) {
-    Scratch scratch;
-    const std::int64_t n = end - begin;
-    float* const buffer = scratch.take<float>(n);
-    float* const out = float_target(y.data() + begin, buffer);
-    activate(op, as_floats(x.data() + begin, n, buffer), out, n);
-    store(out, y.data() + begin, n);
+    kernels().elements<T>().unary(op, x.data() + begin, y.data() + begin, end - begin);
   });
 }
 
@@ -26,15 +22,8 @@ template <class T>
 void Elementwise<T>::unary_backward(Unary op, std::span<const T> saved, std::span<const T> dy,
                                     std::span<T> dx) const {
   parallel_chunks(static_cast<std::int64_t>(dy.size()), task_size, [&](std::int64_t begin, std::int64_t end) {
-    Scratch scratch;
-    const std::int64_t n = end - begin;
-    float* const buffer = scratch.take<float>(n);
-    float* const saved_buffer = scratch.take<float>(n);
-    const float* const values =
-        saves(op) == Saves::nothing ? nullptr : as_floats(saved.data() + begin, n, saved_buffer);
-    float* const out = float_target(dx.data() + begin, buffer);
-    activate_backward(op, values, as_floats(dy.data() + begin, n, buffer), out, n);
-    store(out, dx.data() + begin, n);
+    const T* const values = saves(op) == Saves::nothing ? nullptr : saved.data() + begin;
+    kernels().elements<T>().unary_backward(op, values, dy.data() + begin, dx.data() + begin, end - begin);
   });
 }
 

@@ -19,7 +19,7 @@ class Product {
  public:
   Product(const Kernels& kernels, std::int64_t rows, std::int64_t cols, std::int64_t k, PanelSource<T> a,
           PanelSource<T> b, MatrixView<Out> c, const MatmulOptions& options,
-          const GemmEpilogue<Out>& epilogue)
+          const GemmEpilogue<Out>& epilogue, int threads = num_threads())
       : gemm_(kernels.gemm<T>()),
         finish_(kernels.elements<Out>().finish),
         a_(a),
@@ -28,6 +28,7 @@ class Product {
         alpha_(options.alpha),
         beta_(options.beta),
         epilogue_(epilogue),
+        threads_(threads),
         rows_(Panels::even(rows, gemm_.rows)),
         cols_(Panels::padded(cols, gemm_.cols)),
         blocks_(k, gemm_.group) {}
@@ -83,7 +84,7 @@ class Product {
   std::int64_t own_panels(const Panels& own, std::int64_t least) const {
     const std::int64_t bytes = std::max<std::int64_t>(1, blocks_.all_steps() * own.base * 4);
     const std::int64_t fit = second_level_cache() / 2 / bytes;
-    const std::int64_t spread = own.count / (tasks_per_thread * num_threads());
+    const std::int64_t spread = own.count / (tasks_per_thread * threads_);
     return std::max(std::min({fit, spread, std::int64_t{16}}), least);
   }
 
@@ -133,8 +134,8 @@ class Product {
 
   /// In how many parts the shared operand's panels are cut, so that all threads have work.
   std::int64_t column_cuts(std::int64_t tasks, std::int64_t panels) const {
-    if (num_threads() == 1 || tasks >= 4 * num_threads()) return 1;
-    const std::int64_t wanted = (4 * num_threads() + tasks - 1) / tasks;
+    if (threads_ == 1 || tasks >= 4 * threads_) return 1;
+    const std::int64_t wanted = (4 * threads_ + tasks - 1) / tasks;
     return std::max<std::int64_t>(1, std::min(wanted, panels / 4));
   }
 
@@ -208,6 +209,7 @@ class Product {
   MatrixView<Out> c_;
   float alpha_, beta_;
   GemmEpilogue<Out> epilogue_;
+  int threads_;  // that tasks are cut for
   Panels rows_, cols_;
   KBlocks blocks_;
 };

@@ -28,6 +28,12 @@ struct TileFinish {
 };
 
 /// Kernels over elements of type T.
+///
+/// Error bounds of the functions in every instruction set (tests/gemm/vector_math_test.cpp): exp, tanh, erf,
+/// sigmoid 2 ulp; log 1, sqrt 0.5, relu exact; silu 3 (or 2^-140); gelu and gelu_tanh 3 of the result or 1.5
+/// of the argument, whichever is more; the derivatives of gelu, gelu_tanh and silu 3 * 2^-24. Results of
+/// bfloat16 are those of float, rounded once. NaN stays NaN, infinities give the limits, subnormals are
+/// neither taken nor returned as zero, and results past the largest float are infinite.
 template <class T>
 struct ElementKernels {
   /// y[i] = op(x[i]); may work in place
@@ -36,10 +42,21 @@ struct ElementKernels {
   void (*unary_backward)(Unary op, const T* saved, const T* dy, T* dx, std::int64_t count);
   /// y = softmax(x); may work in place
   void (*softmax)(const T* x, T* y, std::int64_t count);
-  /// y[i] = words[i] < threshold ? 0 : x[i] * scale; may work in place
-  void (*dropout)(const T* x, const std::uint32_t* words, std::uint32_t threshold, float scale, T* y,
-                  std::int64_t count);
   void (*finish)(const TileFinish<T>& finish, std::int64_t rows, std::int64_t cols);
+};
+
+/// Kernels over rows of floats; all may work in place.
+struct RowKernels {
+  void (*widen)(const bfloat16* x, float* y, std::int64_t count);
+  void (*narrow)(const float* x, bfloat16* y, std::int64_t count);  ///< to nearest even
+  /// y[i] += x[i]
+  void (*add)(const float* x, float* y, std::int64_t count);
+  void (*erf)(const float* x, float* y, std::int64_t count);
+  /// y[i] = exp(x[i] - shift)
+  void (*exp_minus)(const float* x, float shift, float* y, std::int64_t count);
+  /// factors[i] = words[i] < threshold ? 0 : scale
+  void (*dropout_factors)(const std::uint32_t* words, std::uint32_t threshold, float scale, float* factors,
+                          std::int64_t count);
 };
 
 /// The inner kernels of a matrix product with operands of type T.
@@ -75,6 +92,7 @@ struct Kernels {
   GemmKernels<bfloat16> gemm_bfloat16;
   /// out[4 i .. 4 i + 3] = Philox(counter with counter[0] + i, key) for i < blocks
   void (*philox)(Philox::Counter counter, Philox::Key key, std::int64_t blocks, std::uint32_t* out);
+  RowKernels rows;
 
   template <class T>
   const ElementKernels<T>& elements() const {

@@ -31,9 +31,12 @@ namespace attune::cpu::avx2 {
 #include <attune/backend/cpu/gemm_kernels.inc>
 
 inline const Kernels& kernels() {
-  static constexpr Kernels all = {element_kernels<float>(), element_kernels<bfloat16>(),
-                                  gemm_kernels<Converted<float>>(), gemm_kernels<Converted<bfloat16>>(),
-                                  philox};
+  static constexpr Kernels all = {element_kernels<float>(),
+                                  element_kernels<bfloat16>(),
+                                  gemm_kernels<Converted<float>>(),
+                                  gemm_kernels<Converted<bfloat16>>(),
+                                  philox,
+                                  row_kernels};
   return all;
 }
 

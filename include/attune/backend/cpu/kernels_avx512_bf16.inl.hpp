@@ -65,8 +65,8 @@ struct Bfloat16Pairs {
 inline const Kernels& kernels() {
   // Only the products of bfloat16 differ from plain AVX-512.
   static const Kernels all = {avx512::kernels().elements_float, avx512::kernels().elements_bfloat16,
-                              avx512::kernels().gemm_float, gemm_kernels<Bfloat16Pairs>(),
-                              avx512::kernels().philox};
+                              avx512::kernels().gemm_float,     gemm_kernels<Bfloat16Pairs>(),
+                              avx512::kernels().philox,         avx512::kernels().rows};
   return all;
 }
 

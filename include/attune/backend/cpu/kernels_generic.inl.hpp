@@ -24,9 +24,12 @@ inline void philox(Philox::Counter counter, Philox::Key key, std::int64_t blocks
 }
 
 inline const Kernels& kernels() {
-  static constexpr Kernels all = {element_kernels<float>(), element_kernels<bfloat16>(),
-                                  gemm_kernels<Converted<float>>(), gemm_kernels<Converted<bfloat16>>(),
-                                  philox};
+  static constexpr Kernels all = {element_kernels<float>(),
+                                  element_kernels<bfloat16>(),
+                                  gemm_kernels<Converted<float>>(),
+                                  gemm_kernels<Converted<bfloat16>>(),
+                                  philox,
+                                  row_kernels};
   return all;
 }
 

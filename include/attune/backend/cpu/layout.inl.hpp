@@ -16,7 +16,7 @@ inline void add_row(const bfloat16* x, float* y, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) y[i] += float(x[i]);
 }
 inline void add_row(const bfloat16* x, bfloat16* y, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) y[i] = round_to_bfloat16(float(y[i]) + float(x[i]));
+  for (std::int64_t i = 0; i < n; ++i) y[i] = bfloat16(float(y[i]) + float(x[i]));
 }
 
 template <class T>

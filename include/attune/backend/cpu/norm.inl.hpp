@@ -6,6 +6,7 @@
 #include <attune/backend/cpu/activation.hpp>
 #include <attune/backend/cpu/column_sums.hpp>
 #include <attune/backend/cpu/dropout.hpp>
+#include <attune/backend/cpu/kernels.hpp>
 #include <attune/backend/cpu/norm.hpp>
 #include <attune/backend/cpu/row.hpp>
 #include <attune/backend/cpu/scratch.hpp>
@@ -196,18 +197,9 @@ void Norm<T>::l2_normalize_backward(MatrixView<const T> dy, MatrixView<const T> 
 
 template <class T>
 void Norm<T>::softmax(MatrixView<const T> x, MatrixView<T> y) const {
-  const std::int64_t n = x.cols;
-  parallel_chunks(x.rows, rows_per_task(n), [&](std::int64_t begin, std::int64_t end) {
-    Scratch scratch;
-    float* const buffer = scratch.take<float>(n);
-    for (std::int64_t row = begin; row < end; ++row) {
-      const float* const in = as_floats(x.row(row), n, buffer);
-      float* const out = float_target(y.row(row), buffer);
-      exp_shifted(in, row_max(in, n), out, n);
-      const float inverse = 1.0f / lane_sum(n, [&](std::int64_t c) { return out[c]; });
-      for (std::int64_t c = 0; c < n; ++c) out[c] *= inverse;
-      store(out, y.row(row), n);
-    }
+  parallel_chunks(x.rows, rows_per_task(x.cols), [&](std::int64_t begin, std::int64_t end) {
+    const ElementKernels<T>& elements = kernels().elements<T>();
+    for (std::int64_t row = begin; row < end; ++row) elements.softmax(x.row(row), y.row(row), x.cols);
   });
 }
 

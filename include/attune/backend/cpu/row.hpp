@@ -1,10 +1,10 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <cstring>
 
+#include <attune/backend/cpu/kernels.hpp>
 #include <attune/core/dtype.hpp>
 #include <attune/core/parallel.hpp>
 
@@ -51,27 +51,12 @@ inline float row_max(const float* x, std::int64_t n) {
   return largest[0];
 }
 
-inline void widen(const bfloat16* from, float* to, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i)
-    to[i] = std::bit_cast<float>(static_cast<std::uint32_t>(from[i].bits) << 16);
-}
+inline void widen(const bfloat16* from, float* to, std::int64_t n) { kernels().rows.widen(from, to, n); }
 inline void widen(const float* from, float* to, std::int64_t n) {
   if (n > 0) std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(float));
 }
 
-/// bfloat16(float) without a branch.
-inline bfloat16 round_to_bfloat16(float value) {
-  const auto word = std::bit_cast<std::uint32_t>(value);
-  const std::uint32_t rounded = (word + 0x7fffu + ((word >> 16) & 1u)) >> 16;
-  const std::uint32_t nan = (word >> 16) | 0x40u;
-  bfloat16 result;
-  result.bits = static_cast<std::uint16_t>((word & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
-  return result;
-}
-
-inline void narrow(const float* from, bfloat16* to, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) to[i] = round_to_bfloat16(from[i]);
-}
+inline void narrow(const float* from, bfloat16* to, std::int64_t n) { kernels().rows.narrow(from, to, n); }
 inline void narrow(const float* from, float* to, std::int64_t n) {
   if (n > 0) std::memmove(to, from, static_cast<std::size_t>(n) * sizeof(float));
 }
