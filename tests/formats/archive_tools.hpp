@@ -67,7 +67,7 @@ inline Zip make_zip(const ZipContent& content, bool zip64 = false) {
 namespace pickle {
 
 inline std::string text(const std::string& value) {
-  return "X" + bytes_of(static_cast<std::uint32_t>(value.size())) + value;
+  return std::string("X").append(bytes_of(static_cast<std::uint32_t>(value.size()))).append(value);
 }
 inline std::string integer(std::int64_t value) { return std::string("\x8a\x08") + bytes_of(value); }
 inline std::string global(const std::string& module, const std::string& name) {
