@@ -75,7 +75,8 @@ def check_include(path, quote, target, include_root):
     other = target[len("attune/"):]
     if not (include_root / target).is_file():
         yield f"there is no {target}"
-    if other.endswith(".inl.hpp") and not path.endswith(".inl.hpp") and other != path.replace(".hpp", ".inl.hpp"):
+    # foo.hpp ends with its own bodies: foo.inl.hpp, or foo_part.inl.hpp where they are several.
+    if other.endswith(".inl.hpp") and not path.endswith(".inl.hpp") and not other.startswith(path[:-len(".hpp")]):
         yield f"{target} is reached through its own header"
     source_area, target_area = area_of(path), area_of(other)
     if source_area in UMBRELLAS or target_area == source_area or target_area in FOR_ALL:
