@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <numeric>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <attune/loss/cross_entropy.hpp>
@@ -17,8 +18,10 @@ namespace attune {
 template <class T, class B>
 Tensor<Wide<T>, B> cosine_similarity_loss(const Tensor<T, B>& u, const Tensor<T, B>& v,
                                           std::span<const float> scores) {
-  if (u.rank() != 2)
-    throw ShapeError("cosine_similarity_loss: u [B, C] is needed, found " + u.shape().to_string());
+  if (u.rank() != 2 || !(u.shape() == v.shape()) || static_cast<std::int64_t>(scores.size()) != u.shape()[0])
+    throw ShapeError("cosine_similarity_loss: u and v [B, C] and B scores are needed, found " +
+                     u.shape().to_string() + ", " + v.shape().to_string() + " and " +
+                     std::to_string(scores.size()) + " scores");
   return mse_loss(sum(u * v, {1}), scores);
 }
 
