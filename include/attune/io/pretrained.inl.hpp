@@ -5,10 +5,10 @@
 #include <utility>
 
 #include <attune/core/log.hpp>
+#include <attune/core/pattern.hpp>
 #include <attune/core/random.hpp>
 #include <attune/formats/checkpoint.hpp>
 #include <attune/io/pretrained.hpp>
-#include <attune/nn/module.hpp>
 
 namespace attune::detail {
 

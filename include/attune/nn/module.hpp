@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <attune/core/error.hpp>
+#include <attune/core/pattern.hpp>
 #include <attune/nn/dropout.hpp>
 #include <attune/tensor/parameter_list.hpp>
 
@@ -97,27 +98,6 @@ bool any_trainable(const Module& module) {
   bool any = false;
   for_each_parameter(module, [&](const std::string&, const auto& parameter) { any = any || parameter.trainable(); });
   return any;
-}
-
-/// Whether a name fits a pattern in which * stands for any characters.
-inline bool matches(std::string_view pattern, std::string_view name) {
-  std::size_t p = 0, n = 0, star = std::string_view::npos, resume = 0;
-  while (n < name.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      resume = n;
-    } else if (p < pattern.size() && pattern[p] == name[n]) {
-      ++p;
-      ++n;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      n = ++resume;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
 }
 
 /// Makes the parameters whose names fit `pattern` train or not, and returns how many there were. Throws
