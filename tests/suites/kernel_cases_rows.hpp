@@ -61,6 +61,13 @@ void add_matmul_cases(KernelTable<B>& table) {
         b.linear(a.matrix(0), a.matrix(1), a.span(2), op, a.matrix(3), a.matrix(4));
       });
     }
+    table.add("linear without bias, pre-activation wanted" + name,
+              {matrix(m, k, 0, uniform(-1, 1)), matrix(n, k, 0, uniform(-1, 1)),
+               out_matrix(m, n, gap, {.sums = double(k + 2)}),
+               out_matrix(m, n, 0, {.sums = 1.13 * double(k + 2) + 12, .absolute = 4, .magnitude_of = 2})},
+              [](const auto& b, auto& a) {
+                b.linear(a.matrix(0), a.matrix(1), {}, Unary::gelu, a.matrix(2), a.matrix(3));
+              });
     table.add("linear without bias" + name,
               {matrix(m, k, 0, uniform(-1, 1)), matrix(n, k, 0, uniform(-1, 1)),
                out_matrix(m, n, 0, {.sums = double(k + 2)})},

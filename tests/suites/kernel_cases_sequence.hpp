@@ -61,7 +61,9 @@ void add_attention_cases(KernelTable<B>& table) {
            {"long causal window", {{150, 90}}, {{150, 90}}, 2, 2, 16, 0, true, 40},
            {"dropout", ragged, ragged, 3, 3, 8, 0, false, 0, 0, 0.3f},
            {"dropout with holes, grouped, causal", ragged, ragged, 4, 2, 8, 3, true, 0, 0, 0.2f, true},
-           {"dropout at an offset", {{1, 3}}, {{6, 9}}, 2, 2, 8, 0, true, 0, 5, 0.4f}}) {
+           {"dropout at an offset", {{1, 3}}, {{6, 9}}, 2, 2, 8, 0, true, 0, 5, 0.4f},
+           // Later blocks of queries begin to see at keys 23 and 87: within a Philox block.
+           {"dropout in a long window", {{150}}, {{150}}, 2, 2, 8, 0, true, 42, 0, 0.3f}}) {
     const auto nq = c.queries.tokens(), nk = c.keys.tokens(), width = c.heads * c.head_size,
                kv_width = c.kv_heads * c.head_size;
     const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_size));
