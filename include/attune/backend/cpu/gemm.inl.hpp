@@ -36,7 +36,7 @@ class Product {
   void run(const float* packed_b) const {
     if (packed_b != nullptr)
       return run_with({const_cast<float*>(packed_b), {0, cols_.count}}, {0, cols_.count});
-    if (a_.along_k && b_.along_k && rows_.extent <= dot_rows) return run_dots();
+    if (a_.along_k && b_.along_k && rows_.extent <= most_dot_rows) return run_dots();
     // The shared operand is packed in pieces, so that workspace stays small.
     const bool share_b = cols_.extent <= rows_.extent;
     const Panels& panels = share_b ? cols_ : rows_;
@@ -60,6 +60,7 @@ class Product {
 
  private:
   static constexpr std::int64_t most_workspace = 8 << 20;
+  static constexpr int most_dot_rows = 16;
   static constexpr std::int64_t tasks_per_thread = 12;
 
   void pack_shared(bool share_b, const PackedPanels& to) const {
@@ -185,17 +186,20 @@ class Product {
     finish_(end, rows, cols);
   }
 
-  /// Few rows: reading b is all the cost, so it is read once and not packed.
+  /// Few rows: reading b is most of the cost, so it is read once and not packed.
   void run_dots() const {
     constexpr std::int64_t strip = 32;
     const std::int64_t words = std::max<std::int64_t>(1, strip * blocks_.k);
     const std::int64_t strips = std::max<std::int64_t>(1, (std::int64_t{1} << 16) / words);
     const auto rows = static_cast<int>(rows_.extent);
     parallel_chunks(cols_.extent, strip * strips, [&](std::int64_t begin, std::int64_t end) {
-      float tile[dot_rows * strip];
+      float tile[most_dot_rows * strip];
       for (std::int64_t col = begin; col < end; col += strip) {
         const auto here = static_cast<int>(std::min(strip, end - col));
-        gemm_.dot(rows, here, blocks_.k, a_.data, a_.stride, b_.at(col, 0), b_.stride, tile, strip);
+        for (int j = 0; j < here; j += 4)  // these columns of b stay in cache for all rows
+          for (int row = 0; row < rows; row += dot_rows)
+            gemm_.dot(std::min(dot_rows, rows - row), std::min(4, here - j), blocks_.k, a_.at(row, 0),
+                      a_.stride, b_.at(col + j, 0), b_.stride, tile + row * strip + j, strip);
         if (alpha_ != 1.0f)
           for (float& value : tile) value *= alpha_;
         finish(tile, strip, 0, rows, col, here);
