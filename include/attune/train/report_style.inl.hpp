@@ -6,10 +6,14 @@ namespace attune::detail {
 
 /// The page's style sheet: light and dark, on paper without shadows.
 inline constexpr std::string_view report_style = R"(
-:root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --text: #1c2430; --soft: #667085; --line: #e4e7ec;
-  --accent: 37, 99, 235; --c0: #2563eb; --c1: #ea580c; --c2: #059669; --c3: #9333ea; --c4: #ca8a04; --c5: #db2777; }
-@media (prefers-color-scheme: dark) { :root { --page: #11151c; --card: #1a202b; --text: #e6e9ef; --soft: #98a2b3;
-  --line: #2c3442; --accent: 96, 150, 255; --c0: #6096ff; --c1: #fb923c; --c2: #34d399; --c3: #c084fc; --c4: #facc15;
+:root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --text: #1c2430; --soft: #667085;
+  --line: #e4e7ec;
+  --accent: 37, 99, 235; --c0: #2563eb; --c1: #ea580c; --c2: #059669; --c3: #9333ea; --c4: #ca8a04;
+  --c5: #db2777; }
+@media (prefers-color-scheme: dark) { :root { --page: #11151c; --card: #1a202b; --text: #e6e9ef;
+  --soft: #98a2b3;
+  --line: #2c3442; --accent: 96, 150, 255; --c0: #6096ff; --c1: #fb923c; --c2: #34d399; --c3: #c084fc;
+  --c4: #facc15;
   --c5: #f472b6; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text);
@@ -20,7 +24,8 @@ h2 { font-size: 16px; margin: 0 0 12px; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 18px 20px;
   margin: 0 0 20px; break-inside: avoid; }
 .results { display: flex; flex-wrap: wrap; gap: 12px; margin: 0 0 20px; }
-.results div { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 12px 20px;
+.results div { background: var(--card); border: 1px solid var(--line); border-radius: 12px;
+  padding: 12px 20px;
   min-width: 130px; }
 .results b { display: block; font-size: 26px; font-weight: 650; font-variant-numeric: tabular-nums; }
 .results span, .note { color: var(--soft); font-size: 13px; }
@@ -47,14 +52,16 @@ th { color: var(--soft); font-weight: 500; font-size: 13px; white-space: nowrap;
 td { overflow-wrap: anywhere; }
 .matrix { width: auto; }
 .matrix th, .matrix td { text-align: center; border: 0; padding: 6px 12px; }
-.matrix td { min-width: 64px; border: 2px solid var(--card); border-radius: 8px; font-variant-numeric: tabular-nums; }
+.matrix td { min-width: 64px; border: 2px solid var(--card); border-radius: 8px;
+  font-variant-numeric: tabular-nums; }
 .matrix th[scope=row] { text-align: right; } .matrix small { display: block; opacity: 0.75; }
 .matrix td.strong { color: #fff; }
 .mistakes .note { white-space: nowrap; }
 .mistakes td { min-width: 90px; } .mistakes td:last-child { width: 70%; white-space: pre-wrap; }
 .meter { height: 4px; border-radius: 2px; background: var(--line); margin-top: 4px; width: 90px; }
 .meter i { display: block; height: 100%; border-radius: 2px; background: var(--c1); }
-.pair { display: block; border-left: 3px solid var(--line); padding-left: 8px; margin-top: 6px; color: var(--soft); }
+.pair { display: block; border-left: 3px solid var(--line); padding-left: 8px; margin-top: 6px;
+  color: var(--soft); }
 @media print { body { background: #fff; } }
 )";
 
