@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Runs every example as a user would, on a BERT of two layers and a few rows: what it prints, writes and refuses.
+
+The model is one of tests/golden with a vocabulary of single letters.
+"""
+import json
+import math
+import pathlib
+import re
+import shutil
+import string
+import struct
+import subprocess
+import sys
+import tempfile
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.ascii_lowercase,
+              *("##" + letter for letter in string.ascii_lowercase), "1", "2", "."]
+SMALL = ["--epochs", "2", "--batch-size", "4", "--max-length", "16", "--lr", "1e-3", "--threads", "2"]
+
+
+class Failed(Exception):
+    pass
+
+
+def expect(condition, what, result=None):
+    if not condition:
+        said = f"\nexit {result.returncode}\n{result.stdout}\n{result.stderr}" if result else ""
+        raise Failed(what + said)
+
+
+class Workshop:
+    """A folder with the model and the data, and a way to run the programs in it."""
+
+    def __init__(self, programs, golden, folder):
+        self.programs, self.folder = programs, folder
+        self.model = folder / "model"
+        self.model.mkdir()
+        for name in ("config.json", "model.safetensors"):
+            shutil.copyfile(golden / name, self.model / name)
+        size = json.loads((self.model / "config.json").read_text())["vocab_size"]
+        expect(size == len(VOCABULARY), f"the model has {size} words, the vocabulary {len(VOCABULARY)}")
+        (self.model / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+
+    def write(self, name, lines):
+        (self.folder / name).write_text("".join(line + "\n" for line in lines))
+        return name
+
+    def run(self, program, *arguments):
+        return subprocess.run([self.programs / program, *map(str, arguments)], cwd=self.folder, text=True,
+                              capture_output=True, stdin=subprocess.DEVNULL, timeout=300)
+
+    def succeed(self, program, *arguments):
+        result = self.run(program, *arguments)
+        expect(result.returncode == 0, f"{program} failed", result)
+        return result
+
+    def json_lines(self, name):
+        return [json.loads(line) for line in (self.folder / name).read_text().splitlines()]
+
+
+def metrics_of(result):
+    """The numbers of the last line, `eval name=value ...`."""
+    last = result.stdout.splitlines()[-1] if result.stdout else ""
+    expect(re.fullmatch(r"eval( \w+=-?[\d.]+)+", last), "the last line must give the metrics", result)
+    metrics = {name: float(value) for name, value in re.findall(r"(\w+)=(-?[\d.]+)", last)}
+    expect(all(math.isfinite(value) for value in metrics.values()), "the metrics must be finite", result)
+    return metrics
+
+
+def saved(shop, directory):
+    """A saved directory is complete, and its weights have changed."""
+    for name in ("config.json", "model.safetensors", "vocab.txt"):
+        expect((shop.folder / directory / name).is_file(), f"{directory} has no {name}")
+    before, after = ((shop.folder / where / "model.safetensors").read_bytes() for where in ("model", directory))
+    expect(before != after, f"the weights in {directory} are those of the start")
+    return json.loads((shop.folder / directory / "config.json").read_text())
+
+
+def labelled(count):
+    """Rows that a small model can learn: texts of a's are one class, texts of b's the other."""
+    return [("bbb b bb" if row % 2 else "aaa aa a") + " c" * (row % 3) for row in range(count)]
+
+
+def finetune_bert(shop):
+    shop.write("numbered.tsv", [f"{text}\t{row % 2}" for row, text in enumerate(labelled(16))])
+    shop.succeed("finetune_bert", "model", "numbered.tsv")
+    config = saved(shop, "model_save")
+    expect(config["architectures"] == ["BertForSequenceClassification"], "the architecture is wrong")
+    result = shop.run("finetune_bert")
+    expect(result.returncode == 2 and "usage" in result.stderr, "without arguments it must show its usage", result)
+
+
+def finetune_classifier(shop):
+    shop.write("train.tsv", [f"{'spam' if row % 2 else 'ham'}\t{text}" for row, text in enumerate(labelled(32))])
+    common = ["--model", "model", "--train", "train.tsv", "--eval", "train.tsv", "--label-column", 0, "--text-column", 1,
+              *SMALL]
+    result = shop.succeed("finetune_classifier", *common, "--output", "classifier", "--report", "report.html", "--log",
+                          "log.jsonl", "--checkpoint-every", 6)
+    metrics = metrics_of(result)
+    expect(set(metrics) == {"accuracy", "f1", "mcc"} and metrics["accuracy"] == 1.0, "two letters are told apart", result)
+    expect(saved(shop, "classifier")["id2label"] == {"0": "ham", "1": "spam"}, "the labels must be saved")
+    expect("<svg" in (shop.folder / "report.html").read_text(), "the report has no chart")
+    expect(len(shop.json_lines("log.jsonl")) >= 16, "the log has a line for each step")
+    # Begun again it finds the run complete and gives the same model.
+    weights = (shop.folder / "classifier/model.safetensors").read_bytes()
+    shop.succeed("finetune_classifier", *common, "--output", "classifier", "--checkpoint-every", 6, "--resume")
+    expect((shop.folder / "classifier/model.safetensors").read_bytes() == weights, "a resumed run gives other weights")
+    metrics_of(shop.succeed("finetune_classifier", *common, "--output", "half", "--precision", "bf16", "--accumulate", 2,
+                            "--schedule", "cosine", "--warmup-ratio", 0.1, "--freeze-layers", 1))
+
+    shop.write("texts.txt", ["aa a", "bb b", ""])
+    shop.succeed("predict_classifier", "--model", "classifier", "--input", "texts.txt", "--output", "labels.jsonl")
+    rows = shop.json_lines("labels.jsonl")
+    expect([row["label"] for row in rows[:2]] == ["ham", "spam"] and len(rows) == 3, f"wrong predictions: {rows}")
+    expect(all(0.0 <= row["score"] <= 1.0 and len(row["logits"]) == 2 for row in rows), f"wrong scores: {rows}")
+
+
+def finetune_ner(shop):
+    sentence = ["ab B-LOC", "cd I-LOC", "e O", "f O", ""]
+    shop.write("tags.conll", sentence * 16)
+    result = shop.succeed("finetune_ner", "--model", "model", "--train", "tags.conll", "--eval", "tags.conll", "--output",
+                          "ner", *SMALL)
+    expect(metrics_of(result)["f1"] == 1.0, "one sentence is learnt by heart", result)
+    expect(set(saved(shop, "ner")["id2label"].values()) == {"O", "B-LOC", "I-LOC"}, "the tags must be saved")
+
+
+def pretrain_mlm(shop):
+    shop.write("lines.txt", ["a b c d e f g h"] * 32)
+    result = shop.succeed("pretrain_mlm", "--model", "model", "--train", "lines.txt", "--eval", "lines.txt", "--output",
+                          "mlm", *SMALL)
+    expect(metrics_of(result)["perplexity"] < len(VOCABULARY), "it must beat a uniform guess", result)
+    saved(shop, "mlm")
+
+
+def finetune_embeddings(shop):
+    shop.write("pairs.tsv", [f"{letter}{letter}\t{letter} {letter}" for letter in "abcdefgh"] * 2)
+    result = shop.succeed("finetune_embeddings", "--model", "model", "--train", "pairs.tsv", "--eval", "pairs.tsv",
+                          "--output", "embeddings", "--text1-column", 0, "--text2-column", 1, *SMALL)
+    expect(-1.0 <= metrics_of(result)["cosine"] <= 1.0001, "a cosine is out of range", result)
+    saved(shop, "embeddings")
+
+    shop.write("words.txt", ["aa", "b b"])
+    shop.succeed("embed", "--model", "embeddings", "--input", "words.txt", "--output", "vectors.safetensors")
+    data = (shop.folder / "vectors.safetensors").read_bytes()
+    (size,) = struct.unpack("<Q", data[:8])
+    (entry,) = (value for name, value in json.loads(data[8:8 + size]).items() if name != "__metadata__")
+    begin, end = entry["data_offsets"]
+    rows, columns = entry["shape"]
+    values = struct.unpack(f"<{rows * columns}f", data[8 + size + begin:8 + size + end])
+    for row in range(rows):
+        norm = math.sqrt(sum(value * value for value in values[row * columns:(row + 1) * columns]))
+        expect(rows == 2 and abs(norm - 1.0) < 1e-5, f"embedding {row} of {rows} has the norm {norm}")
+
+
+def tokenize(shop):
+    shop.write("letters.txt", ["Ab c", "", "é?"])
+    result = shop.succeed("tokenize", "--model", "model", "--input", "letters.txt")
+    index = {word: number for number, word in enumerate(VOCABULARY)}
+    lines = [["[CLS]", "a", "##b", "c", "[SEP]"], ["[CLS]", "[SEP]"], ["[CLS]", "e", "[UNK]", "[SEP]"]]
+    wanted = "".join(" ".join(str(index[word]) for word in line) + "\n" for line in lines)
+    expect(result.stdout == wanted, f"wrong ids, expected\n{wanted}", result)
+
+
+def common_manners(shop, programs):
+    """--help, unknown options and a model that is not there."""
+    for program in programs:
+        if program == "finetune_bert":
+            continue
+        result = shop.succeed(program, "--help")
+        expect("--model" in result.stdout, f"{program} --help must name its options", result)
+        result = shop.run(program, "--no-such-option")
+        expect(result.returncode != 0, f"{program} takes any option", result)
+        arguments = ["--model", "nowhere"]
+        if program in ("predict_classifier", "embed", "tokenize"):
+            arguments += ["--input", shop.write("any.txt", ["a"])]
+        else:
+            arguments += ["--train", shop.write("any.tsv", ["0\ta"])]
+        if program != "tokenize":
+            arguments += ["--output", "out"]
+        result = shop.run(program, *arguments)
+        expect(0 < result.returncode < 128 and "nowhere" in result.stderr,
+               f"{program} must say that the model is not there", result)
+
+
+def main():
+    programs, golden = map(pathlib.Path, sys.argv[1:3])
+    names = sorted(path.stem for path in pathlib.Path(sys.argv[3]).glob("*.cpp"))
+    tests = [finetune_bert, finetune_classifier, finetune_ner, pretrain_mlm, finetune_embeddings, tokenize]
+    covered = {test.__name__ for test in tests} | {"predict_classifier", "embed"}
+    failed = [f"{name} has no test here" for name in names if name not in covered]
+    tests.append(lambda shop: common_manners(shop, names))
+    tests[-1].__name__ = "common_manners"
+    for test in tests:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                test(Workshop(programs, golden, pathlib.Path(folder)))
+                print(f"ok     {test.__name__}", flush=True)
+            except Failed as problem:
+                failed.append(test.__name__)
+                print(f"FAILED {test.__name__}: {problem}", flush=True)
+    print(f"{len(tests)} tests, {len(failed)} failed " + " ".join(failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
