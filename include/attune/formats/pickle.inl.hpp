@@ -25,10 +25,11 @@ struct PickleGlobalName {
   DType dtype;  // of a storage
 };
 
-inline constexpr std::array<PickleGlobalName, 13> pickle_globals = {{
+inline constexpr std::array<PickleGlobalName, 14> pickle_globals = {{
     {"collections.OrderedDict", PickleGlobal::ordered_dict, {}},
     {"torch._utils._rebuild_tensor_v2", PickleGlobal::rebuild_tensor, {}},
     {"torch._utils._rebuild_parameter", PickleGlobal::rebuild_parameter, {}},
+    {"torch._utils._rebuild_parameter_with_state", PickleGlobal::rebuild_parameter, {}},
     {"torch.FloatStorage", PickleGlobal::storage, DType::f32},
     {"torch.DoubleStorage", PickleGlobal::storage, DType::f64},
     {"torch.HalfStorage", PickleGlobal::storage, DType::f16},
@@ -388,8 +389,8 @@ class Unpickler {
         expect_count(6, 7);
         push_tensor(values);
         break;
-      case PickleGlobal::rebuild_parameter:  // tensor, requires_grad, hooks
-        expect_count(3, 3);
+      case PickleGlobal::rebuild_parameter:  // tensor, requires_grad, hooks[, attributes, which are passed over]
+        expect_count(3, 4);
         expect(values[0], Kind::tensor);
         stack_.push_back(values[0]);
         break;

@@ -57,8 +57,8 @@ ATTUNE_INLINE LoadReport load_targets(const std::vector<LoadTarget>& targets, co
   const CheckpointReader checkpoint = CheckpointReader::open(directory);
   LoadReport report;
   std::map<std::string, bool> used;
-  std::vector<float> values;
-  std::vector<double> wide;
+  // Names and shapes first: nothing is written, or made up, for a checkpoint that does not fit.
+  std::vector<const CheckpointTensor*> found;
   for (const LoadTarget& target : targets) {
     const CheckpointTensor* tensor = nullptr;
     for (const std::string& name : candidate_names(target.name, options.base_prefix)) {
@@ -67,26 +67,15 @@ ATTUNE_INLINE LoadReport load_targets(const std::vector<LoadTarget>& targets, co
     }
     if (!tensor) {
       report.missing.push_back(target.name);
-      fill_anew(target, options);
-      continue;
-    }
-    used[tensor->name] = true;
-    if (!(tensor->shape == target.shape)) {
-      report.mismatched.push_back(target.name + ": checkpoint " + tensor->shape.to_string() + ", model " +
-                                  target.shape.to_string());
-      fill_anew(target, options);
-      continue;
-    }
-    const auto count = static_cast<std::size_t>(target.shape.size());
-    if (target.assign) {
-      values.resize(count);
-      checkpoint.copy_as<float>(*tensor, values);
-      target.assign(values);
     } else {
-      wide.resize(count);
-      checkpoint.copy_as<double>(*tensor, wide);
-      target.assign_double(wide);
+      used[tensor->name] = true;
+      if (!(tensor->shape == target.shape)) {
+        report.mismatched.push_back(target.name + ": checkpoint " + tensor->shape.to_string() + ", model " +
+                                    target.shape.to_string());
+        tensor = nullptr;
+      }
     }
+    found.push_back(tensor);
   }
   if (used.empty())
     throw ConfigError(directory + ": the checkpoint holds none of the model's " +
@@ -97,6 +86,23 @@ ATTUNE_INLINE LoadReport load_targets(const std::vector<LoadTarget>& targets, co
     for (const std::string& line : report.mismatched) list += "\n  " + line;
     throw ConfigError(directory +
                       ": shapes differ (set ignore_mismatched_sizes to begin these anew):" + list);
+  }
+  std::vector<float> values;
+  std::vector<double> wide;
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    const LoadTarget& target = targets[i];
+    const auto count = static_cast<std::size_t>(target.shape.size());
+    if (!found[i]) {
+      fill_anew(target, options);
+    } else if (target.assign) {
+      values.resize(count);
+      checkpoint.copy_as<float>(*found[i], values);
+      target.assign(values);
+    } else {
+      wide.resize(count);
+      checkpoint.copy_as<double>(*found[i], wide);
+      target.assign_double(wide);
+    }
   }
   for (const CheckpointTensor& tensor : checkpoint.tensors()) {
     const bool buffer = tensor.dtype && !is_floating(*tensor.dtype);

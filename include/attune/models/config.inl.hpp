@@ -30,9 +30,9 @@ inline void refuse_unsupported(const JsonObject& config) {
     config.refuse("pruned_heads", "pruned heads are not supported");
 }
 
-inline std::int64_t positive(const JsonObject& config, const char* field, std::int64_t fallback) {
-  // A bound keeps products of two sizes far from overflow and a typing error from reserving all memory.
-  constexpr std::int64_t largest = std::int64_t{1} << 24;
+/// A bound keeps products of two sizes far from overflow and a typing error from reserving all memory.
+inline std::int64_t positive(const JsonObject& config, const char* field, std::int64_t fallback,
+                             std::int64_t largest = std::int64_t{1} << 24) {
   const auto value = config.get<std::int64_t>(field, fallback);
   if (value < 1 || value > largest)
     config.refuse(field, "expected 1 to " + std::to_string(largest) + ", found " + std::to_string(value));
@@ -53,10 +53,16 @@ inline double positive_number(const JsonObject& config, const char* field, doubl
   return value;
 }
 
+inline constexpr std::int64_t most_layers = 1000;
+
 /// -1 where the file says null: no row of the word embedding is a padding row.
-inline std::int64_t pad_token(const JsonObject& config, std::int64_t fallback) {
+inline std::int64_t pad_token(const JsonObject& config, std::int64_t fallback, std::int64_t vocab_size) {
   if (config.json().contains("pad_token_id") && !config.has("pad_token_id")) return -1;
-  return config.get<std::int64_t>("pad_token_id", fallback);
+  const auto id = config.get<std::int64_t>("pad_token_id", fallback);
+  if (id < 0 || id >= vocab_size)
+    config.refuse("pad_token_id", "expected null or an id below vocab_size " + std::to_string(vocab_size) +
+                                      ", found " + std::to_string(id));
+  return id;
 }
 
 inline ProblemType problem_type_from_name(const std::string& name) {
@@ -78,8 +84,9 @@ inline LabelConfig read_labels(const JsonObject& config, const PretrainedOptions
   labels.num_labels = !options.labels.empty()  ? static_cast<std::int64_t>(options.labels.size())
                       : options.num_labels > 0 ? options.num_labels
                                                : stored;
-  if (labels.num_labels < 1 || labels.num_labels > (1 << 24))
-    throw ConfigError("num_labels: expected at least 1, found " + std::to_string(labels.num_labels));
+  if (options.num_labels < 0 || labels.num_labels < 1 || labels.num_labels > (1 << 24))
+    throw ConfigError("num_labels: expected at least 1, found " +
+                      std::to_string(options.num_labels < 0 ? options.num_labels : labels.num_labels));
   if (options.num_labels > 0 && options.num_labels != labels.num_labels)
     throw ConfigError("num_labels: " + std::to_string(options.num_labels) + " does not agree with " +
                       std::to_string(options.labels.size()) + " labels");
@@ -147,7 +154,7 @@ ATTUNE_INLINE BertConfig BertConfig::from_pretrained(const std::string& director
   BertConfig c;
   c.vocab_size = detail::positive(config, "vocab_size", c.vocab_size);
   c.hidden_size = detail::positive(config, "hidden_size", c.hidden_size);
-  c.num_hidden_layers = detail::positive(config, "num_hidden_layers", c.num_hidden_layers);
+  c.num_hidden_layers = detail::positive(config, "num_hidden_layers", c.num_hidden_layers, detail::most_layers);
   c.num_attention_heads = detail::positive(config, "num_attention_heads", c.num_attention_heads);
   c.intermediate_size = detail::positive(config, "intermediate_size", c.intermediate_size);
   c.hidden_act = config.get("hidden_act", c.hidden_act);
@@ -158,7 +165,7 @@ ATTUNE_INLINE BertConfig BertConfig::from_pretrained(const std::string& director
   c.type_vocab_size = detail::positive(config, "type_vocab_size", c.type_vocab_size);
   c.initializer_range = detail::positive_number(config, "initializer_range", c.initializer_range);
   c.layer_norm_eps = detail::positive_number(config, "layer_norm_eps", c.layer_norm_eps);
-  c.pad_token_id = detail::pad_token(config, c.pad_token_id);
+  c.pad_token_id = detail::pad_token(config, c.pad_token_id, c.vocab_size);
   if (config.has("classifier_dropout"))
     c.classifier_dropout = detail::probability(config, "classifier_dropout", 0.0);
   c.tie_word_embeddings = config.get("tie_word_embeddings", true);
@@ -203,7 +210,7 @@ ATTUNE_INLINE DistilBertConfig DistilBertConfig::from_pretrained(const std::stri
   DistilBertConfig c;
   c.vocab_size = detail::positive(config, "vocab_size", c.vocab_size);
   c.dim = detail::positive(config, "dim", c.dim);
-  c.n_layers = detail::positive(config, "n_layers", c.n_layers);
+  c.n_layers = detail::positive(config, "n_layers", c.n_layers, detail::most_layers);
   c.n_heads = detail::positive(config, "n_heads", c.n_heads);
   c.hidden_dim = detail::positive(config, "hidden_dim", c.hidden_dim);
   c.activation = config.get("activation", c.activation);
@@ -212,7 +219,7 @@ ATTUNE_INLINE DistilBertConfig DistilBertConfig::from_pretrained(const std::stri
   c.seq_classif_dropout = detail::probability(config, "seq_classif_dropout", c.seq_classif_dropout);
   c.max_position_embeddings = detail::positive(config, "max_position_embeddings", c.max_position_embeddings);
   c.initializer_range = detail::positive_number(config, "initializer_range", c.initializer_range);
-  c.pad_token_id = detail::pad_token(config, c.pad_token_id);
+  c.pad_token_id = detail::pad_token(config, c.pad_token_id, c.vocab_size);
   c.tie_word_embeddings = config.get("tie_word_embeddings", true);
   c.labels = detail::read_labels(config, options);
   if (options.hidden_dropout) c.dropout = *options.hidden_dropout;

@@ -79,7 +79,7 @@ struct DistilBertEncoder {
                                        c.hidden_dim,
                                        c.n_heads,
                                        detail::distilbert_eps,
-                                       activation_from_name(c.activation),
+                                       activation_from_name(c.activation, "activation"),
                                        make_dropout(c.attention_dropout, "attention_dropout"),
                                        Dropout{},
                                        make_dropout(c.dropout, "dropout")};
@@ -167,7 +167,7 @@ struct DistilBertFamily {
     Linear<T, B> vocab_projector;  ///< its weight is empty when tied: the words' embeddings
 
     MaskedLMHead(const B& device, const Config& c)
-        : activation(activation_from_name(c.activation)),
+        : activation(activation_from_name(c.activation, "activation")),
           vocab_transform(device, c.dim, c.dim),
           vocab_layer_norm(device, c.dim, detail::distilbert_eps) {
       vocab_projector.bias = Parameter<T, B>(device, {c.vocab_size}, Init::zeros);
