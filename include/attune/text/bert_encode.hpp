@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <attune/text/bert_tokenizer_state.hpp>
@@ -37,13 +38,23 @@ class WordCache {
     std::array<std::int32_t, most_ids> ids{-1, -1, -1};  // -1 behind the last
   };
 
-  Entry& slot(std::uint64_t low, std::uint64_t high) {
-    if (entries_.empty()) entries_.resize(std::size_t{1} << bits);
+  /// The entry of this word, or one to be filled for it (its `owner` and bytes are then others).
+  Entry& slot(std::uint64_t low, std::uint64_t high, std::uint32_t owner) {
+    if (entries_.empty()) entries_.resize(ways << bits);
     const std::uint64_t mixed = (low ^ (high * 0x9E3779B97F4A7C15ull)) * 0xC2B2AE3D27D4EB4Full;
-    return entries_[static_cast<std::size_t>((mixed ^ mixed >> 32) * 0x9E3779B97F4A7C15ull >> (64 - bits))];
+    const std::uint64_t set = (mixed ^ mixed >> 32) * 0x9E3779B97F4A7C15ull >> (64 - bits);
+    Entry* const entries = entries_.data() + ways * static_cast<std::size_t>(set);
+    const auto holds = [&](const Entry& entry) {
+      return entry.low == low && entry.high == high && entry.owner == owner;
+    };
+    if (holds(entries[0])) return entries[0];
+    // The last word used stays first, so that the other one makes room.
+    std::swap(entries[0], entries[1]);
+    return entries[0];
   }
 
  private:
+  static constexpr std::size_t ways = 2;  // in one cache line
   static constexpr int bits = 13;
   std::vector<Entry> entries_;
 };
@@ -140,7 +151,7 @@ class PieceWriter {
   /// Words hold no zero bytes once texts are cleaned, so the padded bytes name the word.
   bool emit_cached() {
     const auto [low, high] = word_.key();
-    WordCache::Entry& entry = cache_.slot(low, high);
+    WordCache::Entry& entry = cache_.slot(low, high, state_->serial);
     if (entry.owner == state_->serial && entry.low == low && entry.high == high) {
       for (const std::int32_t id : entry.ids)
         if (id >= 0) out_->ids.push_back(id);

@@ -155,7 +155,7 @@ ATTUNE_INLINE void encode_chunk(const BertTokenizerState& state, std::span<const
   }
 }
 
-inline constexpr std::int64_t rows_per_task = 64;
+inline constexpr std::int64_t rows_per_tokenizer_task = 64;
 
 }  // namespace attune::detail
 
@@ -199,7 +199,7 @@ ATTUNE_INLINE std::vector<Encoding> BertTokenizer::encode_batch(std::span<const 
                                                                 const EncodeOptions& options) const {
   detail::check_pairs(texts, pairs);
   std::vector<Encoding> encodings(texts.size());
-  parallel_chunks(static_cast<std::int64_t>(texts.size()), detail::rows_per_task,
+  parallel_chunks(static_cast<std::int64_t>(texts.size()), detail::rows_per_tokenizer_task,
                   [&](std::int64_t begin, std::int64_t end) {
                     for (auto at = static_cast<std::size_t>(begin); at < static_cast<std::size_t>(end); ++at)
                       encodings[at] = pairs.empty() ? encode(texts[at], options)
@@ -213,7 +213,7 @@ ATTUNE_INLINE EncodedBatch BertTokenizer::encode_packed(std::span<const std::str
                                                         const EncodeOptions& options) const {
   detail::check_pairs(texts, pairs);
   const std::size_t room = detail::room_for_text(options, !pairs.empty());
-  constexpr auto grain = static_cast<std::size_t>(detail::rows_per_task);
+  constexpr auto grain = static_cast<std::size_t>(detail::rows_per_tokenizer_task);
   std::vector<detail::PackedChunk> chunks((texts.size() + grain - 1) / grain);
   const auto count = static_cast<std::int64_t>(chunks.size());
   parallel_for(count, [&](std::int64_t number) {

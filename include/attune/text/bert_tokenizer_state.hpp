@@ -59,6 +59,7 @@ class BertTokenizerState {
   BertTokenizerOptions options;  ///< added_tokens also holds the named special tokens
   std::uint32_t serial;          ///< tells caches of different tokenizers apart; never 0
   std::shared_ptr<const BertCharTable> chars;
+  /// Tokens that begin words under the first root, others without their prefix under continuation_root.
   ByteTrie pieces;
   std::uint32_t continuation_root;
   Vocabulary vocabulary;  ///< by ascending id
@@ -74,10 +75,15 @@ class BertTokenizerState {
   std::int32_t unk_id = 0, sep_id = 0, pad_id = 0, cls_id = 0, mask_id = 0;
 
  private:
+  /// What follows the prefix of a token that continues words; empty for other tokens.
+  std::string_view without_prefix(std::string_view token) const;
+  /// The id in the vocabulary without added tokens, or -1.
+  std::int32_t vocabulary_id(std::string_view token) const;
   void index_vocabulary(const std::string& where);
   void add_tokens(const std::string& where);
   void make_matchers(const std::string& where);
 
+  bool prefix_is_apart_ = false;
   std::map<std::string, std::int32_t, std::less<>> added_ids_;
   std::vector<std::int32_t> special_ids_;  // ascending
 };

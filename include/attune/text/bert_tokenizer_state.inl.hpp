@@ -6,6 +6,7 @@
 
 #include <attune/core/error.hpp>
 #include <attune/text/bert_tokenizer_state.hpp>
+#include <attune/text/unicode_table.hpp>
 #include <attune/text/word_split.hpp>
 
 namespace attune::detail {
@@ -19,13 +20,31 @@ ATTUNE_INLINE BertTokenizerState::BertTokenizerState(Vocabulary entries, BertTok
   if (options.max_input_chars_per_word < 0)
     throw ConfigError(where + ": max_input_chars_per_word must not be negative, found " +
                       std::to_string(options.max_input_chars_per_word));
+  if (valid_utf8_prefix(options.continuing_subword_prefix) != options.continuing_subword_prefix.size())
+    throw ConfigError(where + ": continuing_subword_prefix is not valid UTF-8");
   chars = BertCharTable::of({.clean_text = options.clean_text,
                              .split_ideographs = options.tokenize_chinese_chars,
                              .strip_accents = options.strip_accents.value_or(options.do_lower_case),
                              .lower_case = options.do_lower_case});
+  // A word that begins with punctuation is that one character: no word is a token that continues words.
+  const std::string& prefix = options.continuing_subword_prefix;
+  prefix_is_apart_ =
+      !prefix.empty() && (unicode_classes(decode_valid_utf8(prefix.data()).value) & unicode_punctuation);
   index_vocabulary(where);
   add_tokens(where);
   make_matchers(where);
+}
+
+ATTUNE_INLINE std::string_view BertTokenizerState::without_prefix(std::string_view token) const {
+  const std::string& prefix = options.continuing_subword_prefix;
+  return token.size() > prefix.size() && token.substr(0, prefix.size()) == prefix
+             ? token.substr(prefix.size())
+             : std::string_view();
+}
+
+ATTUNE_INLINE std::int32_t BertTokenizerState::vocabulary_id(std::string_view token) const {
+  const std::string_view rest = without_prefix(token);
+  return rest.empty() ? pieces.find(token) : pieces.find(rest, continuation_root);
 }
 
 ATTUNE_INLINE void BertTokenizerState::index_vocabulary(const std::string& where) {
@@ -35,7 +54,6 @@ ATTUNE_INLINE void BertTokenizerState::index_vocabulary(const std::string& where
     throw ConfigError(where + ": the tokens of a vocabulary may have " +
                       std::to_string(ByteTrie::max_bytes / 2) + " bytes together, found " +
                       std::to_string(bytes / 2));
-  const std::string& prefix = options.continuing_subword_prefix;
   std::map<std::string_view, std::size_t> last;
   for (std::size_t at = 0; at < vocabulary.size(); ++at) {
     const std::string& token = vocabulary[at].second;
@@ -54,12 +72,12 @@ ATTUNE_INLINE void BertTokenizerState::index_vocabulary(const std::string& where
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   for (const auto& [id, token] : vocabulary) {
     if (token.empty()) continue;
-    pieces.insert(token, id);
-    if (token.size() > prefix.size() && token.compare(0, prefix.size(), prefix) == 0)
-      pieces.insert(std::string_view(token).substr(prefix.size()), id, continuation_root);
+    const std::string_view rest = without_prefix(token);
+    if (!rest.empty()) pieces.insert(rest, id, continuation_root);
+    if (rest.empty() || !prefix_is_apart_) pieces.insert(token, id);
   }
   if (!vocabulary.empty()) vocab_size = std::int64_t{vocabulary.back().first} + 1;
-  unk_id = pieces.find(options.unk_token);
+  unk_id = vocabulary_id(options.unk_token);
   if (unk_id < 0)
     throw ConfigError(where + ": the vocabulary of " + std::to_string(vocabulary.size()) +
                       " tokens lacks the unknown token \"" + options.unk_token + "\"");
@@ -115,7 +133,7 @@ ATTUNE_INLINE void BertTokenizerState::make_matchers(const std::string& where) {
 ATTUNE_INLINE std::optional<std::int32_t> BertTokenizerState::id_of(std::string_view token) const {
   const auto found = added_ids_.find(token);
   if (found != added_ids_.end()) return found->second;
-  const std::int32_t id = pieces.find(token);
+  const std::int32_t id = vocabulary_id(token);
   return id < 0 ? std::nullopt : std::optional(id);
 }
 

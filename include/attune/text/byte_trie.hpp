@@ -27,7 +27,7 @@ class ByteTrie {
     std::uint32_t node = root;
     std::size_t slot = 0;
     for (const char letter : key) {
-      if (2 * (values_.size() + 1) > slots_.size()) grow();
+      if (4 * (values_.size() + 1) > 3 * slots_.size()) grow();
       const std::uint32_t edge = node << 8 | static_cast<unsigned char>(letter);
       slot = first_slot(edge);
       while (slots_[slot] != 0 && slots_[slot] >> 32 != edge) slot = (slot + 1) & (slots_.size() - 1);
