@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -82,40 +83,14 @@ class Detached {
   /// The leading dimensions folded into rows: [..., C] as [rows, C]. Throws ShapeError when the strides do
   /// not allow it.
   MatrixView<T> matrix() const {
-    MatrixView<T> view{data(), 1, shape_.back(), shape_.back()};
-    if (rank() == 0) return view;
-    bool fits = shape_[rank() - 1] <= 1 || strides_[rank() - 1] == 1;
-    std::int64_t expected = 0;
-    for (int dim = rank() - 2; dim >= 0; --dim) {
-      if (shape_[dim] == 1) continue;
-      if (expected == 0) {
-        view.stride = strides_[dim];
-      } else {
-        fits = fits && strides_[dim] == expected;
-      }
-      expected = (expected == 0 ? strides_[dim] : expected) * shape_[dim];
-      view.rows *= shape_[dim];
-    }
-    if (size() == 0) {
-      view.rows = 1;
-      for (int dim = 0; dim < rank() - 1; ++dim) view.rows *= shape_[dim];
-      fits = true;
-    }
-    if (!fits) throw ShapeError("matrix: rows must lie at one distance, found " + describe());
+    const std::optional<std::int64_t> distance = row_distance();
+    if (!distance) throw ShapeError("matrix: rows must lie at one distance, found " + describe());
+    MatrixView<T> view{data(), 1, shape_.back(), *distance};
+    for (int dim = 0; dim < rank() - 1; ++dim) view.rows *= shape_[dim];
     return view;
   }
   /// Whether matrix() can be had.
-  bool has_matrix() const {
-    if (rank() == 0 || size() == 0) return true;
-    if (shape_[rank() - 1] > 1 && strides_[rank() - 1] != 1) return false;
-    std::int64_t expected = 0;
-    for (int dim = rank() - 2; dim >= 0; --dim) {
-      if (shape_[dim] == 1) continue;
-      if (expected != 0 && strides_[dim] != expected) return false;
-      expected = strides_[dim] * shape_[dim];
-    }
-    return true;
-  }
+  bool has_matrix() const { return row_distance().has_value(); }
 
   /// The same elements in a new shape; one extent may be -1. Shares memory; throws ShapeError unless
   /// contiguous.
@@ -130,7 +105,9 @@ class Detached {
       }
     }
     if (open >= 0 && known != 0) shape[open] = size() / known;
-    if (shape.size() != size() || !contiguous())
+    const bool negative =
+        std::any_of(shape.begin(), shape.end(), [](std::int64_t extent) { return extent < 0; });
+    if (negative || shape.size() != size() || !contiguous())
       throw ShapeError("reshape: cannot view " + describe() + " as " + shape.to_string());
     Detached result = *this;
     result.shape_ = shape;
@@ -190,8 +167,10 @@ class Detached {
     if (size() == 0) return copy;
     if (contiguous())
       device().copy(copy.data(), data(), static_cast<std::size_t>(size()) * sizeof(T));
-    else
+    else if constexpr (requires { device().copy_strided(const_view(), copy.view(), false); })
       device().copy_strided(const_view(), copy.view(), false);
+    else
+      throw ShapeError("clone: integers must be contiguous, found " + describe());
     return copy;
   }
   /// Itself when already contiguous, else a copy.
@@ -227,6 +206,21 @@ class Detached {
   }
 
  private:
+  /// How far apart the rows of matrix() are; nothing when that differs.
+  std::optional<std::int64_t> row_distance() const {
+    if (size() == 0 || rank() == 0) return shape_.back();
+    if (shape_.back() > 1 && strides_[rank() - 1] != 1) return std::nullopt;
+    std::optional<std::int64_t> distance;
+    std::int64_t rows = 1;
+    for (int dim = rank() - 2; dim >= 0; --dim) {
+      if (shape_[dim] == 1) continue;
+      if (!distance) distance = strides_[dim];
+      if (strides_[dim] != *distance * rows) return std::nullopt;
+      rows *= shape_[dim];
+    }
+    return distance.value_or(shape_.back());
+  }
+
   Storage<B> storage_;
   Shape shape_;
   Shape strides_;
