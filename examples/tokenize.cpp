@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <attune/core/error.hpp>
 #include <attune/text/bert_tokenizer.hpp>
 
 namespace {
