@@ -45,7 +45,9 @@ TEST_CASE("freezing: layers and embeddings") {
       model.gradient_checkpointing = checkpointing;
       model.freeze_layers(frozen);
       const auto found = train_once(model, batch);
-      for (const auto& [name, gradient] : all) {
+      for (const auto& item : all) {
+        const std::string& name = item.first;
+        const auto& gradient = item.second;
         CAPTURE(name);
         bool expect = name.find("embeddings") == name.npos;
         for (std::int64_t i = 0; i < frozen; ++i)
@@ -115,7 +117,9 @@ TEST_CASE("freezing: patterns, fused parameters, and an optimizer that leaves th
   const auto frozen = [](const std::string& name) {
     return name.find(".query.") != name.npos || name.find("layer.1.attention.output") != name.npos;
   };
-  for (const auto& [name, gradient] : all) {
+  for (const auto& item : all) {
+    const std::string& name = item.first;
+    const auto& gradient = item.second;
     CAPTURE(name);
     REQUIRE(found.contains(name) == !frozen(name));
     if (!frozen(name)) CHECK(found.at(name) == gradient);

@@ -46,7 +46,9 @@ void check_round_trip(const std::string& name) {
 
   // Every field that was there is still there, unless it is one that we write ourselves.
   const auto before = read_json(from + "/config.json"), after = read_json(to + "/config.json");
-  for (const auto& [key, value] : before.items()) {
+  for (const auto& item : before.items()) {
+    const std::string& key = item.key();
+    const auto& value = item.value();
     CAPTURE(key);
     if ((key == "id2label" || key == "label2id") && name.find("cls") == name.npos &&
         name.find("token") == name.npos)

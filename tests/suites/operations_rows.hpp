@@ -163,25 +163,27 @@ void add_index_operations(OperationTable<B>& table) {
   using Ids = std::vector<std::int32_t>;
   // A gradient sums the terms of at most `n` equal ids.
   const auto sums = [](double n) { return OperationBound{1, 0, roundings(std::int64_t(n)), n}; };
-  for (const auto& [name, ids, padding] : std::vector<std::tuple<const char*, Ids, std::int64_t>>{
-           {"ids", {3, 0, 1, 3, 3}, -1},
-           {"a padding row", {3, 0, 1, 3, 0, 0}, 0},
-           {"a padding row that does not occur", {3, 1}, 0},
-           {"no ids", {}, -1},
-           {"one id", {4}, -1}}) {
+  struct Lookup {
+    const char* name;
+    Ids ids;
+    std::int64_t padding = -1;
+  };
+  for (const Lookup& lookup : std::vector<Lookup>{{"ids", {3, 0, 1, 3, 3}},
+                                                  {"a padding row", {3, 0, 1, 3, 0, 0}, 0},
+                                                  {"a padding row that does not occur", {3, 1}, 0},
+                                                  {"no ids", {}},
+                                                  {"one id", {4}}}) {
+    const auto index = [lookup](const auto& device) {
+      return RowIndex(device, std::span<const std::int32_t>(lookup.ids), lookup.padding);
+    };
     table
-        .add(std::string("gather_rows: ") + name, {{{5, 3}}}, {0, 0, 0}, sums(3),
-             [=](const auto& in) {
-               return gather_rows(in.x(0),
-                                  RowIndex(in.device(), std::span<const std::int32_t>(ids), padding));
-             })
-        .cuts_gradient = padding >= 0;
+        .add(std::string("gather_rows: ") + lookup.name, {{{5, 3}}}, {0, 0, 0}, sums(3),
+             [index](const auto& in) { return gather_rows(in.x(0), index(in.device())); })
+        .cuts_gradient = lookup.padding >= 0;
     table
-        .add(std::string("embedding: ") + name, {{{5, 3}, Source::parameter}}, {0, 0, 0}, sums(3),
-             [=](const auto& in) {
-               return embedding(RowIndex(in.device(), std::span<const std::int32_t>(ids), padding), in.p(0));
-             })
-        .cuts_gradient = padding >= 0;
+        .add(std::string("embedding: ") + lookup.name, {{{5, 3}, Source::parameter}}, {0, 0, 0}, sums(3),
+             [index](const auto& in) { return embedding(index(in.device()), in.p(0)); })
+        .cuts_gradient = lookup.padding >= 0;
   }
   Ids many, positions, types;
   for (std::int32_t i = 0; i < 700; ++i) {
