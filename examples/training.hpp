@@ -136,8 +136,9 @@ class TrainingRun {
   /// Whether an epoch is left, or begun and not ended.
   bool goes_on() {
     const auto epoch = static_cast<int>(loader_->state().epoch);
+    if (epoch == options_.epochs) return false;
     progress_->describe("epoch " + std::to_string(epoch + 1) + "/" + std::to_string(options_.epochs));
-    return epoch < options_.epochs;
+    return true;
   }
 
   /// One optimizer step from the gradients that are there, and all that follows a step.
