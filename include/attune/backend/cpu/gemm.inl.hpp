@@ -154,15 +154,26 @@ class Product {
       if (plain && first && last && cols_.filled(col) == gemm_.cols)
         return gemm_.micro(height, blocks_.steps(0), a_panel, b_panel, out, c_.stride, alpha_, beta_);
     }
-    if (last) {  // the result's lines come while the product runs
-      for (int r = 0; r < height; ++r) {
-        __builtin_prefetch(out + r * c_.stride, 1);
-        __builtin_prefetch(out + r * c_.stride + gemm_.cols / 2, 1);
-      }
+    if (last) {  // the lines that the tile goes to come while the product runs
+      prefetch(out, c_.stride, height);
+      if (epilogue_.pre_activation)
+        prefetch(epilogue_.pre_activation.row(rows_.start(row)) + cols_.start(col),
+                 epilogue_.pre_activation.stride, height);
+      if (epilogue_.residual)
+        prefetch(epilogue_.residual.row(rows_.start(row)) + cols_.start(col), epilogue_.residual.stride,
+                 height);
     }
     gemm_.micro(height, blocks_.steps(block), a_panel, b_panel, tile, gemm_.cols, alpha_,
                 first ? 0.0f : 1.0f);
     if (last) finish(tile, gemm_.cols, rows_.start(row), height, cols_.start(col), cols_.filled(col));
+  }
+
+  template <class E>
+  void prefetch(const E* first, std::int64_t stride, int height) const {
+    for (int r = 0; r < height; ++r) {
+      __builtin_prefetch(first + r * stride, 1);
+      __builtin_prefetch(first + r * stride + gemm_.cols / 2, 1);
+    }
   }
 
   void finish(float* tile, std::int64_t tile_stride, std::int64_t row, std::int64_t rows, std::int64_t col,
