@@ -16,7 +16,7 @@ import tempfile
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.ascii_lowercase,
               *("##" + letter for letter in string.ascii_lowercase), "1", "2", "."]
-SMALL = ["--epochs", "2", "--batch-size", "4", "--max-length", "16", "--lr", "1e-3", "--threads", "2"]
+SMALL = ["--epochs", "10", "--batch-size", "4", "--max-length", "16", "--lr", "3e-3", "--threads", "2"]
 
 
 class Failed(Exception):
@@ -29,6 +29,22 @@ def expect(condition, what, result=None):
         raise Failed(what + said)
 
 
+def without_head(source, target):
+    """Copies a safetensors file but for the classifier, so that each example makes a head of its own size."""
+    data = source.read_bytes()
+    (size,) = struct.unpack("<Q", data[:8])
+    header, offset, kept = {}, 0, []
+    for name, entry in json.loads(data[8:8 + size]).items():
+        if name == "__metadata__" or name.startswith("classifier."):
+            continue
+        begin, end = entry["data_offsets"]
+        kept.append(data[8 + size + begin:8 + size + end])
+        header[name] = {**entry, "data_offsets": [offset, offset + end - begin]}
+        offset += end - begin
+    text = json.dumps(header).encode()
+    target.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(kept))
+
+
 class Workshop:
     """A folder with the model and the data, and a way to run the programs in it."""
 
@@ -36,8 +52,8 @@ class Workshop:
         self.programs, self.folder = programs, folder
         self.model = folder / "model"
         self.model.mkdir()
-        for name in ("config.json", "model.safetensors"):
-            shutil.copyfile(golden / name, self.model / name)
+        shutil.copyfile(golden / "config.json", self.model / "config.json")
+        without_head(golden / "model.safetensors", self.model / "model.safetensors")
         size = json.loads((self.model / "config.json").read_text())["vocab_size"]
         expect(size == len(VOCABULARY), f"the model has {size} words, the vocabulary {len(VOCABULARY)}")
         (self.model / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
@@ -101,7 +117,7 @@ def finetune_classifier(shop):
     expect(set(metrics) == {"accuracy", "f1", "mcc"} and metrics["accuracy"] == 1.0, "two letters are told apart", result)
     expect(saved(shop, "classifier")["id2label"] == {"0": "ham", "1": "spam"}, "the labels must be saved")
     expect("<svg" in (shop.folder / "report.html").read_text(), "the report has no chart")
-    expect(len(shop.json_lines("log.jsonl")) >= 16, "the log has a line for each step")
+    expect(len(shop.json_lines("log.jsonl")) >= 80, "the log has a line for each step")
     # Begun again it finds the run complete and gives the same model.
     weights = (shop.folder / "classifier/model.safetensors").read_bytes()
     shop.succeed("finetune_classifier", *common, "--output", "classifier", "--checkpoint-every", 6, "--resume")
@@ -109,7 +125,7 @@ def finetune_classifier(shop):
     metrics_of(shop.succeed("finetune_classifier", *common, "--output", "half", "--precision", "bf16", "--accumulate", 2,
                             "--schedule", "cosine", "--warmup-ratio", 0.1, "--freeze-layers", 1))
 
-    shop.write("texts.txt", ["aa a", "bb b", ""])
+    shop.write("texts.txt", ["aaa aa a", "bbb b bb", ""])
     shop.succeed("predict_classifier", "--model", "classifier", "--input", "texts.txt", "--output", "labels.jsonl")
     rows = shop.json_lines("labels.jsonl")
     expect([row["label"] for row in rows[:2]] == ["ham", "spam"] and len(rows) == 3, f"wrong predictions: {rows}")
