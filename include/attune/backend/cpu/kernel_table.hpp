@@ -29,11 +29,11 @@ struct TileFinish {
 
 /// Kernels over elements of type T.
 ///
-/// Error bounds of the functions in every instruction set (tests/gemm/vector_math_test.cpp): exp, tanh, erf,
-/// sigmoid 2 ulp; log 1, sqrt 0.5, relu exact; silu 3 (or 2^-140); gelu and gelu_tanh 3 of the result or 1.5
-/// of the argument, whichever is more; the derivatives of gelu, gelu_tanh and silu 3 * 2^-24. Results of
-/// bfloat16 are those of float, rounded once. NaN stays NaN, infinities give the limits, subnormals are
-/// neither taken nor returned as zero, and results past the largest float are infinite.
+/// Error bounds of the functions in every instruction set (tests/gemm/vector_math_test.cpp): exp, tanh and erf
+/// 2 ulp, sigmoid 2.5; log 1, sqrt 0.5, relu exact; silu 3.25 (or 2^-140); gelu and gelu_tanh 3 ulp of the
+/// result or 1.5 of the argument, whichever is more; the derivatives of gelu, gelu_tanh and silu 3 * 2^-24.
+/// Results of bfloat16 are those of float, rounded once. NaN stays NaN, infinities give the limits, subnormals
+/// are neither taken nor returned as zero, and results past the largest float are infinite.
 template <class T>
 struct ElementKernels {
   /// y[i] = op(x[i]); may work in place
