@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include <attune/core/inline.hpp>
+#include <attune/data/data_loader.hpp>
 #include <attune/tensor/parameter_list.hpp>
 
 namespace attune {
@@ -63,8 +65,8 @@ ModelSummary summarize(const Model& model, std::int64_t tokens, std::int64_t seq
 }
 
 /// The same for the longest batch of `batch_size` rows that the dataset can give.
-template <class Model, class Dataset>
-ModelSummary summarize(const Model& model, const Dataset& dataset, std::int64_t batch_size) {
+template <class Model, Dataset D>
+ModelSummary summarize(const Model& model, const D& dataset, std::int64_t batch_size) {
   std::vector<std::int32_t> lengths = dataset.lengths();
   const auto rows = std::min(batch_size, static_cast<std::int64_t>(lengths.size()));
   std::partial_sort(lengths.begin(), lengths.begin() + rows, lengths.end(), std::greater<>());
