@@ -138,3 +138,23 @@ TEST_CASE("golden: every case on Cpu in float") {
 TEST_CASE("golden: every case on Reference in double") {
   for (const std::string& name : golden::names("cases")) check_by_architecture<double, Reference>(name);
 }
+
+TEST_CASE("golden: the bare encoder's states and pooler output, read from checkpoints of other heads") {
+  std::size_t pooled = 0;
+  for (const std::string& name : golden::names("cases")) {
+    if (!name.starts_with("bert_")) continue;
+    CAPTURE(name);
+    const Expected expected(golden::case_path(name));
+    auto model = BertModel<float, Cpu>::from_pretrained(golden::case_path(name));
+    model.eval();
+    const auto output = model(expected.batch());
+    CHECK(golden::largest_difference(output.last_hidden_state.to_vector(),
+                                     expected.pack(expected.numbers("output.last_hidden_state"))) < 1e-5);
+    if (!expected.has("output.pooler_output")) continue;
+    ++pooled;
+    CHECK(model.load_report().missing.empty());
+    CHECK(golden::largest_difference(output.pooler_output.to_vector(),
+                                     expected.numbers("output.pooler_output")) < 1e-5);
+  }
+  CHECK(pooled >= 15);
+}

@@ -195,7 +195,7 @@ void add_sum_operations(OperationTable<B>& table) {
     std::string name = "sum: " + shape.to_string() + " over";
     std::int64_t n = 1;
     for (const int dim : dims) {
-      name += " " + std::to_string(dim);
+      name.append(" ").append(std::to_string(dim));
       n *= shape[dim];
     }
     table.add(name, {{shape}}, {1, 0, roundings(n), double(n)}, {0, 0, 0},
