@@ -14,7 +14,8 @@ import sys
 # -O2, in the same minutes) and 1403 MiB. A file that links attune::compiled must stay well within that.
 MAX_TIME_RATIO_COMPILED = 1.5
 MAX_MEMORY_MIB_COMPILED = 700
-# From the headers alone the same file also compiles every body of the library: measured 4.6 and 1222 MiB.
+# From the headers alone the same file also compiles every body of the library. The goal is torch's 2.6 as well; it is
+# not met yet: measured 4.6 and 1222 MiB. The limit below only keeps it from getting worse.
 MAX_TIME_RATIO_HEADERS = 5.0
 MAX_MEMORY_MIB_HEADERS = 1400
 
