@@ -1,4 +1,5 @@
 #include <attune/formats/json.hpp>
+#include <attune/formats/json_writer.hpp>
 
 #include <doctest/doctest.h>
 
@@ -154,4 +155,53 @@ TEST_CASE("dump_json refuses what JSON cannot hold") {
   nlohmann::json deep;
   for (int i = 0; i < 100; ++i) deep = nlohmann::json::array({deep});
   CHECK(error_of([&] { dump_json(deep); }).find("nested too deeply") != std::string::npos);
+}
+
+TEST_CASE("JsonWriter writes as dump_json does and keeps the order") {
+  const std::string odd = "a\"b\\c\n\x01\x7f h\xc3\xa9 \xf0\x9f\x98\x80";
+  for (const int indent : {-1, 0, 2}) {
+    detail::JsonWriter json(indent);
+    json.begin_object();
+    json.begin_array("a");
+    json.end_array();
+    json.begin_array("b");
+    json.integer({}, std::int64_t{-3});
+    json.begin_object();
+    json.end_object();
+    json.begin_array();
+    json.null({});
+    json.boolean({}, false);
+    json.end_array();
+    json.string({}, odd);
+    json.end_array();
+    json.begin_object("b" + odd);
+    json.integer("big", std::numeric_limits<std::uint64_t>::max());
+    json.number("half", 0.5);
+    json.number("huge", 1e30);
+    json.number("nan", std::nan(""));
+    json.number("three", 3.0);
+    json.end_object();
+    json.boolean("c", true);
+    json.end_object();
+    const std::string text = json.take();
+    const nlohmann::json back = parse_json(text, "written");
+    CHECK(back.at("b").at(3) == odd);
+    CHECK(back.at("b" + odd).at("nan").is_null());
+    CHECK(text == dump_json(back, {.indent = indent}));  // the names above are sorted
+  }
+  detail::JsonWriter unsorted(-1);
+  unsorted.begin_object();
+  unsorted.integer("b", std::int64_t{1});
+  unsorted.integer("a", std::int64_t{2});
+  unsorted.end_object();
+  CHECK(unsorted.take() == R"({"b":1,"a":2})");
+}
+
+TEST_CASE("JsonWriter refuses or replaces what is not UTF-8") {
+  detail::JsonWriter refusing(2);
+  CHECK(error_of([&] { refusing.string({}, "a\xff"); }) ==
+        "ConfigError: cannot write JSON: a text is not valid UTF-8");
+  detail::JsonWriter replacing(2, detail::JsonWriter::InvalidUtf8::replace);
+  replacing.string({}, "a\xff");
+  CHECK(replacing.take() == "\"a\xef\xbf\xbd\"");
 }

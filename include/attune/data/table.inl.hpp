@@ -14,6 +14,7 @@
 #include <attune/core/file.hpp>
 #include <attune/data/table.hpp>
 #include <attune/data/text_file.inl.hpp>
+#include <attune/formats/json.hpp>
 #include <attune/text/utf8.hpp>
 
 namespace attune {
@@ -138,8 +139,6 @@ class TableBuilder {
 
  private:
   using Json = nlohmann::json;
-  static constexpr int max_depth =
-      64;  // of a JSON value; deeper ones are refused before anything recurses into them
 
   void reject(const std::string& problem) {
     if (options_.bad_rows == BadRows::error) throw detail::line_error(table_.file_, row_line_, problem);
@@ -241,20 +240,13 @@ class TableBuilder {
 
   void add_object(std::string_view line) {
     if (line.find('\0') != std::string_view::npos) return reject("a zero byte inside the text");
-    bool too_deep = false;
-    const auto limit = [&](int depth, Json::parse_event_t, Json&) {
-      too_deep = too_deep || depth > max_depth;
-      return !too_deep;
-    };
     Json object;
     try {
-      object = Json::parse(line.begin(), line.end(), limit);
-    } catch (const Json::exception& failure) {
-      return reject("expected a JSON object, found broken JSON: " +
-                    detail::replace_invalid_utf8(std::string_view(failure.what()).substr(0, 200)));
+      object = parse_json(line, "expected a JSON object, found broken JSON",
+                          {.max_bytes = line.size(), .allow_duplicate_keys = true});
+    } catch (const FormatError& failure) {
+      return reject(detail::replace_invalid_utf8(failure.what()));
     }
-    if (too_deep)
-      return reject("the JSON value is nested deeper than " + std::to_string(max_depth) + " levels");
     if (!object.is_object())
       return reject(std::string("expected a JSON object, found ") + object.type_name());
     for (const auto& [key, value] : object.items())
@@ -296,13 +288,12 @@ inline TableFormat table_format(const std::string& name) {
 
 ATTUNE_INLINE std::optional<std::vector<std::string>> parse_string_list(std::string_view text) {
   if (text.empty() || text.front() != '[') return std::nullopt;
-  bool nested = false;
-  const auto flat = [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-    nested = nested || depth > 1;
-    return !nested;
-  };
-  const auto list = nlohmann::json::parse(text.begin(), text.end(), flat, /*allow_exceptions=*/false);
-  if (nested || !list.is_array()) return std::nullopt;
+  nlohmann::json list;
+  try {
+    list = parse_json(text, "a list", {.max_depth = 1});
+  } catch (const FormatError&) {
+    return std::nullopt;
+  }
   std::vector<std::string> strings;
   for (const auto& entry : list) {
     if (entry.is_structured() || entry.is_null()) return std::nullopt;

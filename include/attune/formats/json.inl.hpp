@@ -5,64 +5,52 @@
 #include <limits>
 #include <system_error>
 
+#include <nlohmann/json.hpp>
+
 #include <attune/core/file.hpp>
 #include <attune/formats/json.hpp>
-#include <attune/formats/json_events.inl.hpp>
+#include <attune/formats/json_events.hpp>
 
 namespace attune::detail {
 
 /// Builds a value from parse events within the limits of JsonReadOptions.
-class JsonBuilder : public JsonEvents {
+class JsonBuilder final : public JsonEvents {
  public:
   using Json = nlohmann::json;
 
-  JsonBuilder(std::string_view text, const std::string& name, const JsonReadOptions& options)
-      : JsonEvents(text, name), options_(options) {}
+  JsonBuilder(const std::string& name, const JsonReadOptions& options)
+      : JsonEvents(name), options_(options) {}
 
   Json take() { return std::move(root_); }
 
-  bool null() { return put(nullptr); }
-  bool boolean(bool value) { return put(value); }
-  bool number_integer(Json::number_integer_t value) { return put(value); }
-  bool number_unsigned(Json::number_unsigned_t value) { return put(value); }
-  bool number_float(Json::number_float_t value, const std::string&) { return put(value); }
-  bool string(std::string& value) { return put(std::move(value)); }
-  bool binary(Json::binary_t&) { return false; }  // not in JSON texts
-  bool start_object(std::size_t) { return open(Json::object()); }
-  bool start_array(std::size_t) { return open(Json::array()); }
-  bool end_object() { return close(); }
-  bool end_array() { return close(); }
-  bool key(std::string& name) {
+  void null() override { place(nullptr); }
+  void boolean(bool value) override { place(value); }
+  void number_integer(std::int64_t value) override { place(value); }
+  void number_unsigned(std::uint64_t value) override { place(value); }
+  void number_float(double value) override { place(value); }
+  void string(std::string& value) override { place(std::move(value)); }
+  void start_object() override { open(Json::object()); }
+  void start_array() override { open(Json::array()); }
+  void end_object() override { open_.pop_back(); }
+  void end_array() override { open_.pop_back(); }
+  void key(std::string& name) override {
     Json::object_t& object = open_.back()->get_ref<Json::object_t&>();
     const auto [entry, added] = object.try_emplace(name);
     if (!added && !options_.allow_duplicate_keys) fail("duplicate key \"" + name + "\"");
     slot_ = &entry->second;
-    return true;
   }
 
  private:
-  template <class T>
-  bool put(T&& value) {
-    place(std::forward<T>(value));
-    return true;
-  }
-  bool open(Json container) {
+  void open(Json container) {
     if (open_.size() >= static_cast<std::size_t>(options_.max_depth))
       fail("nested deeper than " + std::to_string(options_.max_depth) + " levels");
     open_.push_back(&place(std::move(container)));
-    return true;
   }
-  bool close() {
-    open_.pop_back();
-    return true;
-  }
-  template <class T>
-  Json& place(T&& value) {
+  Json& place(Json value) {
     if (++values_ > options_.max_values) fail("more than " + std::to_string(options_.max_values) + " values");
-    if (open_.empty()) return root_ = Json(std::forward<T>(value));
-    if (open_.back()->is_object()) return *slot_ = Json(std::forward<T>(value));
-    Json::array_t& array = open_.back()->get_ref<Json::array_t&>();
-    return array.emplace_back(std::forward<T>(value));
+    if (open_.empty()) return root_ = std::move(value);
+    if (open_.back()->is_object()) return *slot_ = std::move(value);
+    return open_.back()->get_ref<Json::array_t&>().emplace_back(std::move(value));
   }
 
   JsonReadOptions options_;
@@ -207,7 +195,7 @@ ATTUNE_INLINE nlohmann::json parse_json(std::string_view text, const std::string
     throw FormatError(name, -1,
                       "expected at most " + std::to_string(options.max_bytes) + " bytes, found " +
                           std::to_string(text.size()));
-  detail::JsonBuilder builder(text, name, options);
+  detail::JsonBuilder builder(name, options);
   detail::parse_json_events(text, builder);
   return builder.take();
 }

@@ -6,10 +6,9 @@
 #include <cstring>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include <attune/formats/elements.hpp>
-#include <attune/formats/json_events.inl.hpp>
+#include <attune/formats/json_events.hpp>
+#include <attune/formats/json_writer.hpp>
 #include <attune/formats/safetensors.hpp>
 
 namespace attune::detail {
@@ -64,16 +63,14 @@ inline std::size_t safetensors_order(DType dtype) {
 
 /// Reads the header from parse events, straight into entries: a general JSON value of a hostile header would
 /// take many times the memory of its text. Offsets are still relative to the data.
-class SafetensorsHeader : public JsonEvents {
+class SafetensorsHeader final : public JsonEvents {
  public:
-  using Json = nlohmann::json;
-
-  SafetensorsHeader(std::string_view text, const std::string& name) : JsonEvents(text, name, 8) {}
+  explicit SafetensorsHeader(const std::string& name) : JsonEvents(name, 8) {}
 
   std::vector<SafetensorsEntry> entries;
   std::map<std::string, std::string> metadata;
 
-  bool start_object(std::size_t) {
+  void start_object() override {
     if (place_ == Place::begin) {
       place_ = Place::top;
     } else if (place_ == Place::top && key_ == "__metadata__") {
@@ -87,34 +84,30 @@ class SafetensorsHeader : public JsonEvents {
     } else {
       unexpected("an object");
     }
-    return true;
   }
-  bool end_object() {
+  void end_object() override {
     if (place_ == Place::tensor) finish_tensor();
     place_ = Place::top;
-    return true;
   }
-  bool start_array(std::size_t) {
+  void start_array() override {
     if (place_ != Place::tensor || (key_ != "shape" && key_ != "data_offsets")) unexpected("an array");
     place_ = Place::numbers;
     count_ = 0;
-    return true;
   }
-  bool end_array() {
+  void end_array() override {
     place_ = Place::tensor;
     if (key_ == "shape") {
       entries.back().shape = Shape(std::span<const std::int64_t>(numbers_.data(), count_));
       has_shape_ = true;
-      return true;
+      return;
     }
     if (count_ != 2) fail(tensor() + "data_offsets: expected 2 numbers, found " + std::to_string(count_));
     if (numbers_[1] < numbers_[0]) fail(tensor() + "data_offsets end before they begin");
     entries.back().offset = static_cast<std::uint64_t>(numbers_[0]);
     entries.back().bytes = static_cast<std::uint64_t>(numbers_[1] - numbers_[0]);
     has_offsets_ = true;
-    return true;
   }
-  bool key(std::string& name) {
+  void key(std::string& name) override {
     key_ = std::move(name);
     if (place_ == Place::tensor) {
       const bool known = key_ == "dtype" || key_ == "shape" || key_ == "data_offsets";
@@ -126,40 +119,33 @@ class SafetensorsHeader : public JsonEvents {
       if (has_metadata_) fail("duplicate key \"__metadata__\"");
       has_metadata_ = true;
     }
-    return true;
   }
-  bool string(std::string& value) {
+  void string(std::string& value) override {
     if (place_ == Place::metadata) {
       if (!metadata.emplace(key_, std::move(value)).second)
         fail("__metadata__: duplicate key \"" + key_ + "\"");
-      return true;
+      return;
     }
     if (place_ != Place::tensor || key_ != "dtype") unexpected("a string");
     type_ = find_safetensors_type(value);
     if (type_ == nullptr) fail(tensor() + "unknown dtype \"" + value + "\"");
     entries.back().dtype_name = type_->name;
     entries.back().dtype = type_->dtype;
-    return true;
   }
-  bool number_unsigned(Json::number_unsigned_t value) {
+  void number_unsigned(std::uint64_t value) override {
     if (place_ != Place::numbers) unexpected("a number");
     if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
       fail(tensor() + key_ + ": " + std::to_string(value) + " is too large");
     if (count_ == numbers_.size())
       fail(tensor() + key_ + ": more than " + std::to_string(numbers_.size()) + " numbers");
     numbers_[count_++] = static_cast<std::int64_t>(value);
-    return true;
   }
-  bool number_integer(Json::number_integer_t) { unexpected("a negative number"); }
-  bool number_float(Json::number_float_t, const std::string&) {
-    unexpected("a number that is not a 64-bit integer");
-  }
-  bool boolean(bool) { unexpected("a boolean"); }
-  bool null() {
+  void number_integer(std::int64_t) override { unexpected("a negative number"); }
+  void number_float(double) override { unexpected("a number that is not a 64-bit integer"); }
+  void boolean(bool) override { unexpected("a boolean"); }
+  void null() override {
     if (place_ != Place::top || key_ != "__metadata__") unexpected("null");
-    return true;
   }
-  bool binary(Json::binary_t&) { return false; }  // not in JSON texts
 
  private:
   enum class Place { begin, top, metadata, tensor, numbers };
@@ -230,7 +216,7 @@ ATTUNE_INLINE SafetensorsFile SafetensorsFile::open(const std::string& path) {
                           std::to_string(all.size()));
   const std::string_view text(reinterpret_cast<const char*>(all.data()) + sizeof(header_size), header_size);
   if (text.empty() || text.front() != '{') throw FormatError(path, 8, "the header does not begin with {");
-  detail::SafetensorsHeader header(text, path);
+  detail::SafetensorsHeader header(path);
   detail::parse_json_events(text, header);
   result.metadata_ = std::move(header.metadata);
   result.entries_ = std::move(header.entries);
@@ -296,8 +282,8 @@ ATTUNE_INLINE void save_safetensors(const std::string& path, const std::vector<S
   // Written by hand since the fields keep the order of the data, which a JSON object does not.
   const auto quoted = [&](const std::string& text) {
     try {
-      return nlohmann::json(text).dump();
-    } catch (const nlohmann::json::exception&) {
+      return detail::quote_json(text);
+    } catch (const ConfigError&) {
       throw ConfigError(path + ": a tensor name or metadata text is not valid UTF-8");
     }
   };

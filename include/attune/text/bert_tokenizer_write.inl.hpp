@@ -3,106 +3,162 @@
 #include <filesystem>
 #include <limits>
 
-#include <nlohmann/json.hpp>
-
 #include <attune/core/error.hpp>
 #include <attune/core/file.hpp>
+#include <attune/formats/json_writer.hpp>
 #include <attune/text/bert_tokenizer.hpp>
 #include <attune/text/bert_tokenizer_state.hpp>
 
 namespace attune::detail {
 
-using OrderedJson = nlohmann::ordered_json;
-
 /// The token's flags, as both tokenizer.json and tokenizer_config.json spell them.
-ATTUNE_INLINE OrderedJson added_token_json(const AddedToken& token) {
-  return {{"content", token.content}, {"single_word", token.single_word}, {"lstrip", token.lstrip},
-          {"rstrip", token.rstrip},   {"normalized", token.normalized},   {"special", token.special}};
+ATTUNE_INLINE void write_added_token(JsonWriter& json, const AddedToken& token) {
+  json.string("content", token.content);
+  json.boolean("single_word", token.single_word);
+  json.boolean("lstrip", token.lstrip);
+  json.boolean("rstrip", token.rstrip);
+  json.boolean("normalized", token.normalized);
+  json.boolean("special", token.special);
 }
 
-ATTUNE_INLINE OrderedJson strip_accents_json(const BertTokenizerOptions& options) {
-  return options.strip_accents ? OrderedJson(*options.strip_accents) : OrderedJson(nullptr);
+ATTUNE_INLINE void write_strip_accents(JsonWriter& json, const BertTokenizerOptions& options) {
+  if (options.strip_accents)
+    json.boolean("strip_accents", *options.strip_accents);
+  else
+    json.null("strip_accents");
 }
 
 /// [CLS] A [SEP] and [CLS] A [SEP] B [SEP].
-ATTUNE_INLINE OrderedJson post_processor_json(const BertTokenizerState& state) {
-  const auto special = [](const std::string& name, int type) {
-    return OrderedJson{{"SpecialToken", {{"id", name}, {"type_id", type}}}};
-  };
-  const auto sequence = [](const char* name, int type) {
-    return OrderedJson{{"Sequence", {{"id", name}, {"type_id", type}}}};
-  };
+ATTUNE_INLINE void write_post_processor(JsonWriter& json, const BertTokenizerState& state) {
   const std::string& cls = state.options.cls_token;
   const std::string& sep = state.options.sep_token;
-  OrderedJson tokens = OrderedJson::object();
-  for (const auto& [name, id] : {std::pair{&cls, state.cls_id}, std::pair{&sep, state.sep_id}})
-    tokens[*name] = {
-        {"id", *name}, {"ids", OrderedJson::array({id})}, {"tokens", OrderedJson::array({*name})}};
-  OrderedJson json;
-  json["type"] = "TemplateProcessing";
-  json["single"] = OrderedJson::array({special(cls, 0), sequence("A", 0), special(sep, 0)});
-  json["pair"] = OrderedJson::array(
-      {special(cls, 0), sequence("A", 0), special(sep, 0), sequence("B", 1), special(sep, 1)});
-  json["special_tokens"] = std::move(tokens);
-  return json;
+  const auto piece = [&](const char* kind, const std::string& name, int type) {
+    json.begin_object();
+    json.begin_object(kind);
+    json.string("id", name);
+    json.integer("type_id", std::int64_t{type});
+    json.end_object();
+    json.end_object();
+  };
+  const auto first_row = [&] {
+    piece("SpecialToken", cls, 0);
+    piece("Sequence", "A", 0);
+    piece("SpecialToken", sep, 0);
+  };
+  const auto special = [&](const std::string& name, int id) {
+    json.begin_object(name);
+    json.string("id", name);
+    json.begin_array("ids");
+    json.integer({}, std::int64_t{id});
+    json.end_array();
+    json.begin_array("tokens");
+    json.string({}, name);
+    json.end_array();
+    json.end_object();
+  };
+  json.begin_object("post_processor");
+  json.string("type", "TemplateProcessing");
+  json.begin_array("single");
+  first_row();
+  json.end_array();
+  json.begin_array("pair");
+  first_row();
+  piece("Sequence", "B", 1);
+  piece("SpecialToken", sep, 1);
+  json.end_array();
+  json.begin_object("special_tokens");
+  if (cls != sep) special(cls, state.cls_id);
+  special(sep, state.sep_id);
+  json.end_object();
+  json.end_object();
 }
 
-ATTUNE_INLINE OrderedJson tokenizer_json(const BertTokenizerState& state) {
+ATTUNE_INLINE std::string tokenizer_json(const BertTokenizerState& state) {
   const BertTokenizerOptions& options = state.options;
-  OrderedJson added = OrderedJson::array();
+  JsonWriter json(2);
+  json.begin_object();
+  json.string("version", "1.0");
+  json.null("truncation");
+  json.null("padding");
+  json.begin_array("added_tokens");
   for (const auto& [id, entry] : state.added) {
-    OrderedJson token = {{"id", id}};
-    token.update(added_token_json(entry.token));
-    added.push_back(std::move(token));
+    json.begin_object();
+    json.integer("id", std::int64_t{id});
+    write_added_token(json, entry.token);
+    json.end_object();
   }
-  OrderedJson json;
-  json["version"] = "1.0";
-  json["truncation"] = nullptr;
-  json["padding"] = nullptr;
-  json["added_tokens"] = std::move(added);
-  json["normalizer"] = {{"type", "BertNormalizer"},
-                        {"clean_text", options.clean_text},
-                        {"handle_chinese_chars", options.tokenize_chinese_chars},
-                        {"strip_accents", strip_accents_json(options)},
-                        {"lowercase", options.do_lower_case}};
-  json["pre_tokenizer"] = {{"type", "BertPreTokenizer"}};
-  json["post_processor"] = post_processor_json(state);
-  json["decoder"] = {{"type", "WordPiece"}, {"prefix", options.continuing_subword_prefix}, {"cleanup", true}};
-  json["model"] = {{"type", "WordPiece"},
-                   {"unk_token", options.unk_token},
-                   {"continuing_subword_prefix", options.continuing_subword_prefix},
-                   {"max_input_chars_per_word", options.max_input_chars_per_word}};
-  // An ordered object looks every key up in a list, which takes quadratic time: append to the list itself.
-  auto& vocabulary = (json["model"]["vocab"] = OrderedJson::object()).get_ref<OrderedJson::object_t&>();
-  for (const auto& [id, token] : state.vocabulary)
-    static_cast<std::vector<std::pair<const std::string, OrderedJson>>&>(vocabulary).emplace_back(token, id);
-  return json;
+  json.end_array();
+  json.begin_object("normalizer");
+  json.string("type", "BertNormalizer");
+  json.boolean("clean_text", options.clean_text);
+  json.boolean("handle_chinese_chars", options.tokenize_chinese_chars);
+  write_strip_accents(json, options);
+  json.boolean("lowercase", options.do_lower_case);
+  json.end_object();
+  json.begin_object("pre_tokenizer");
+  json.string("type", "BertPreTokenizer");
+  json.end_object();
+  write_post_processor(json, state);
+  json.begin_object("decoder");
+  json.string("type", "WordPiece");
+  json.string("prefix", options.continuing_subword_prefix);
+  json.boolean("cleanup", true);
+  json.end_object();
+  json.begin_object("model");
+  json.string("type", "WordPiece");
+  json.string("unk_token", options.unk_token);
+  json.string("continuing_subword_prefix", options.continuing_subword_prefix);
+  json.integer("max_input_chars_per_word", std::int64_t{options.max_input_chars_per_word});
+  json.begin_object("vocab");
+  for (const auto& [id, token] : state.vocabulary) json.integer(token, std::int64_t{id});
+  json.end_object();
+  json.end_object();
+  json.end_object();
+  return json.take() + "\n";
 }
 
-ATTUNE_INLINE OrderedJson tokenizer_config_json(const BertTokenizerState& state) {
+ATTUNE_INLINE std::string tokenizer_config_json(const BertTokenizerState& state) {
   const BertTokenizerOptions& options = state.options;
-  OrderedJson decoder = OrderedJson::object();
-  for (const auto& [id, entry] : state.added) decoder[std::to_string(id)] = added_token_json(entry.token);
   // BertTokenizer cannot express these; the generic class takes tokenizer.json as it is.
   const bool plain = options.clean_text && options.continuing_subword_prefix == "##" &&
                      options.max_input_chars_per_word == BertTokenizerOptions{}.max_input_chars_per_word;
-  OrderedJson json;
-  json["added_tokens_decoder"] = std::move(decoder);
-  json["clean_up_tokenization_spaces"] = options.clean_up_tokenization_spaces;
-  json["cls_token"] = options.cls_token;
-  json["do_lower_case"] = options.do_lower_case;
-  json["mask_token"] = options.mask_token;
+  JsonWriter json(2);
+  json.begin_object();
+  json.begin_object("added_tokens_decoder");
+  for (const auto& [id, entry] : state.added) {
+    json.begin_object(std::to_string(id));
+    write_added_token(json, entry.token);
+    json.end_object();
+  }
+  json.end_object();
+  json.boolean("clean_up_tokenization_spaces", options.clean_up_tokenization_spaces);
+  json.string("cls_token", options.cls_token);
+  json.boolean("do_lower_case", options.do_lower_case);
+  json.string("mask_token", options.mask_token);
   if (options.model_max_length == std::numeric_limits<std::int64_t>::max())
-    json["model_max_length"] = 1e30;  // transformers' word for "no limit"
+    json.number("model_max_length", 1e30);  // transformers' word for "no limit"
   else
-    json["model_max_length"] = options.model_max_length;
-  json["pad_token"] = options.pad_token;
-  json["sep_token"] = options.sep_token;
-  json["strip_accents"] = strip_accents_json(options);
-  json["tokenize_chinese_chars"] = options.tokenize_chinese_chars;
-  json["tokenizer_class"] = plain ? "BertTokenizer" : "PreTrainedTokenizerFast";
-  json["unk_token"] = options.unk_token;
-  return json;
+    json.integer("model_max_length", std::int64_t{options.model_max_length});
+  json.string("pad_token", options.pad_token);
+  json.string("sep_token", options.sep_token);
+  write_strip_accents(json, options);
+  json.boolean("tokenize_chinese_chars", options.tokenize_chinese_chars);
+  json.string("tokenizer_class", plain ? "BertTokenizer" : "PreTrainedTokenizerFast");
+  json.string("unk_token", options.unk_token);
+  json.end_object();
+  return json.take() + "\n";
+}
+
+ATTUNE_INLINE std::string special_tokens_map_json(const BertTokenizerOptions& options) {
+  JsonWriter json(2);
+  json.begin_object();
+  json.string("cls_token", options.cls_token);
+  json.string("mask_token", options.mask_token);
+  json.string("pad_token", options.pad_token);
+  json.string("sep_token", options.sep_token);
+  json.string("unk_token", options.unk_token);
+  json.end_object();
+  return json.take() + "\n";
 }
 
 /// One token a line, the line number being its id. A line stays empty where no token has that id or where the
@@ -131,16 +187,10 @@ ATTUNE_INLINE void BertTokenizer::save_pretrained(const std::string& directory) 
   std::filesystem::create_directories(path, error);
   if (error) throw IoError(directory, "cannot be made a directory: " + error.message());
   const auto path_of = [&](const char* name) { return (path / name).string(); };
-  const auto dump = [](const detail::OrderedJson& json) { return json.dump(2) + "\n"; };
-  const BertTokenizerOptions& options = state_->options;
   write_text_file(path_of("vocab.txt"), detail::vocabulary_lines(*state_));
-  write_text_file(path_of("tokenizer.json"), dump(detail::tokenizer_json(*state_)));
-  write_text_file(path_of("tokenizer_config.json"), dump(detail::tokenizer_config_json(*state_)));
-  write_text_file(path_of("special_tokens_map.json"), dump({{"cls_token", options.cls_token},
-                                                            {"mask_token", options.mask_token},
-                                                            {"pad_token", options.pad_token},
-                                                            {"sep_token", options.sep_token},
-                                                            {"unk_token", options.unk_token}}));
+  write_text_file(path_of("tokenizer.json"), detail::tokenizer_json(*state_));
+  write_text_file(path_of("tokenizer_config.json"), detail::tokenizer_config_json(*state_));
+  write_text_file(path_of("special_tokens_map.json"), detail::special_tokens_map_json(state_->options));
 }
 
 }  // namespace attune

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstddef>
@@ -10,6 +11,8 @@
 #include <nlohmann/json.hpp>
 
 #include <attune/core/file.hpp>
+#include <attune/formats/json.hpp>
+#include <attune/formats/json_writer.hpp>
 #include <attune/train/jsonl_log.hpp>
 
 namespace attune {
@@ -31,13 +34,31 @@ inline std::size_t kept_log(std::string_view log, std::int64_t step) {
     const std::size_t end = log.find('\n', kept);
     if (end == std::string_view::npos) return kept;
     const std::string_view line = log.substr(kept, end - kept);
-    const auto object = nlohmann::json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false);
-    if (!object.is_object()) return kept;
-    const auto found = object.find("step");
-    if (found != object.end() && found->is_number() && found->get<double>() > static_cast<double>(step))
+    try {
+      const JsonObject object = JsonObject::parse(line, "a line", {.allow_duplicate_keys = true});
+      const auto found = object.json().find("step");
+      if (found != object.json().end() && found->is_number() &&
+          found->get<double>() > static_cast<double>(step))
+        return kept;
+    } catch (const FormatError&) {
       return kept;
+    }
     kept = end + 1;
   }
+}
+
+ATTUNE_INLINE void write_log_value(JsonWriter& json, std::string_view name, const LogValue& value) {
+  const auto& held = value.get();
+  if (const bool* truth = std::get_if<bool>(&held))
+    json.boolean(name, *truth);
+  else if (const std::int64_t* integer = std::get_if<std::int64_t>(&held))
+    json.integer(name, *integer);
+  else if (const std::uint64_t* integer = std::get_if<std::uint64_t>(&held))
+    json.integer(name, *integer);
+  else if (const double* number = std::get_if<double>(&held))
+    json.number(name, *number);
+  else
+    json.string(name, std::get<std::string>(held));
 }
 
 }  // namespace detail
@@ -55,10 +76,16 @@ ATTUNE_INLINE JsonlLog::JsonlLog(const std::string& file, const JsonlLogOptions&
 }
 
 ATTUNE_INLINE void JsonlLog::write(std::span<const LogField> fields) {
-  auto object = nlohmann::ordered_json::object();
-  for (const LogField& field : fields)
-    std::visit([&](const auto& value) { object[std::string(field.name)] = value; }, field.value.get());
-  const std::string line = object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  detail::JsonWriter json(-1, detail::JsonWriter::InvalidUtf8::replace);
+  json.begin_object();
+  for (const LogField& field : fields) {
+    // Of fields with one name the first gives the place and the last the value.
+    const auto same = [&](const LogField& other) { return other.name == field.name; };
+    if (&*std::find_if(fields.begin(), fields.end(), same) != &field) continue;
+    detail::write_log_value(json, field.name, std::find_if(fields.rbegin(), fields.rend(), same)->value);
+  }
+  json.end_object();
+  const std::string line = json.take() + "\n";
   const bool written = std::fwrite(line.data(), 1, line.size(), stream_.get()) == line.size();
   if (!written || std::fflush(stream_.get()) != 0) throw IoError(file_, "cannot be written");
 }

@@ -5,13 +5,13 @@
 #include <cstddef>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include <attune/core/file.hpp>
+#include <attune/formats/json_events.hpp>
 #include <attune/text/utf8.hpp>
 #include <attune/train/progress.hpp>
 #include <attune/train/report.hpp>
@@ -199,6 +199,51 @@ class ReportPage {
   std::string html_;
 };
 
+/// Reads the numbers of an object on a line of a log, in their order; null is NaN. Of equal names the first
+/// gives the place and the last the value.
+class LogLine final : public JsonEvents {
+ public:
+  LogLine() : JsonEvents("a line") {}
+
+  std::vector<std::pair<std::string, std::optional<double>>> fields;
+  bool is_object = false;
+
+  void null() override { value(std::nan("")); }
+  void boolean(bool) override { value(std::nullopt); }
+  void number_integer(std::int64_t number) override { value(static_cast<double>(number)); }
+  void number_unsigned(std::uint64_t number) override { value(static_cast<double>(number)); }
+  void number_float(double number) override { value(number); }
+  void string(std::string&) override { value(std::nullopt); }
+  void start_object() override {
+    if (depth_ == 0) is_object = true;
+    value(std::nullopt);
+    ++depth_;
+  }
+  void key(std::string& name) override {
+    if (depth_ == 1) name_ = std::move(name);
+  }
+  void end_object() override { --depth_; }
+  void start_array() override {
+    value(std::nullopt);
+    ++depth_;
+  }
+  void end_array() override { --depth_; }
+
+ private:
+  void value(std::optional<double> number) {
+    if (!is_object || depth_ != 1) return;
+    for (auto& [name, old] : fields) {
+      if (name != name_) continue;
+      old = number;
+      return;
+    }
+    fields.emplace_back(name_, number);
+  }
+
+  int depth_ = 0;
+  std::string name_;
+};
+
 }  // namespace detail
 
 ATTUNE_INLINE std::string to_html(const RunReport& report) { return detail::ReportPage(report).write(); }
@@ -214,12 +259,18 @@ ATTUNE_INLINE std::vector<ReportChart> charts_of_log(const std::string& file) {
   std::string_view rest = log;
   while (!rest.empty()) {
     const std::size_t end = std::min(rest.find('\n'), rest.size());
-    const auto object = nlohmann::ordered_json::parse(
-        rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+    detail::LogLine line;
+    try {
+      detail::parse_json_events(rest.substr(0, end), line);
+    } catch (const FormatError&) {
+      line.is_object = false;
+    }
     rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (!object.is_object() || !object.contains("step") || !object["step"].is_number()) continue;
-    for (const auto& [name, value] : object.items()) {
-      if (name == "step" || !(value.is_number() || value.is_null())) continue;
+    const auto step = std::find_if(line.fields.begin(), line.fields.end(),
+                                   [](const auto& field) { return field.first == "step"; });
+    if (!line.is_object || step == line.fields.end() || !step->second || std::isnan(*step->second)) continue;
+    for (const auto& [name, value] : line.fields) {
+      if (name == "step" || !value) continue;
       const auto [place, is_new] = places.try_emplace(name, curves.size());
       if (is_new) {
         std::string chart = name == "lr" ? "learning rate" : name;
@@ -230,8 +281,8 @@ ATTUNE_INLINE std::vector<ReportChart> charts_of_log(const std::string& file) {
         curves.push_back({chart, {name}});
       }
       ReportSeries& series = curves[place->second].second;
-      series.x.push_back(object["step"].template get<double>());
-      series.y.push_back(value.is_null() ? std::nan("") : value.template get<double>());
+      series.x.push_back(*step->second);
+      series.y.push_back(*value);
     }
   }
   std::vector<ReportChart> charts;
