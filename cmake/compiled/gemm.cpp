@@ -7,6 +7,10 @@
 
 namespace attune::cpu {
 
+template const ElementKernels<float>& Kernels::elements() const;
+template const ElementKernels<bfloat16>& Kernels::elements() const;
+template const GemmKernels<float>& Kernels::gemm() const;
+template const GemmKernels<bfloat16>& Kernels::gemm() const;
 template class PackedMatrix<float>;
 template class PackedMatrix<bfloat16>;
 

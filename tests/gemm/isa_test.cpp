@@ -21,8 +21,10 @@ TEST_CASE("isa: each set that the processor has can be chosen, and its kernels a
     const SetGuard guard(isa);
     CHECK(cpu::active_isa() == isa);
     CHECK(&cpu::kernels() == &cpu::kernels(isa));
-    CHECK(cpu::kernels().gemm_float.cols == (isa == cpu::Isa::generic ? 8 : isa == cpu::Isa::avx2 ? 16 : 32));
-    CHECK(cpu::kernels().gemm_bfloat16.group == (isa == cpu::Isa::avx512_bf16 ? 2 : 1));
+    CHECK(cpu::kernels().gemm<float>().cols == (isa == cpu::Isa::generic ? 8
+                                                : isa == cpu::Isa::avx2  ? 16
+                                                                         : 32));
+    CHECK(cpu::kernels().gemm<attune::bfloat16>().group == (isa == cpu::Isa::avx512_bf16 ? 2 : 1));
   }
 }
 

@@ -67,13 +67,13 @@ struct Function {
 
 template <Unary op>
 void run_unary(const cpu::Kernels& kernels, const float* x, float* y, std::int64_t count) {
-  kernels.elements_float.unary(op, x, y, count);
+  kernels.elements<float>().unary(op, x, y, count);
 }
 /// The derivative of a function that saves its input.
 template <Unary op>
 void run_slope(const cpu::Kernels& kernels, const float* x, float* y, std::int64_t count) {
   const std::vector<float> ones(static_cast<std::size_t>(count), 1.0f);
-  kernels.elements_float.unary_backward(op, x, ones.data(), y, count);
+  kernels.elements<float>().unary_backward(op, x, ones.data(), y, count);
 }
 
 // The bounds that kernel_table.hpp states.
@@ -113,7 +113,7 @@ std::vector<cpu::Isa> sets_with_own_functions() {
   std::vector<cpu::Isa> sets;
   for (const cpu::Isa isa : available_sets())
     if (sets.empty() ||
-        cpu::kernels(isa).elements_float.unary != cpu::kernels(sets.back()).elements_float.unary)
+        cpu::kernels(isa).elements<float>().unary != cpu::kernels(sets.back()).elements<float>().unary)
       sets.push_back(isa);
   return sets;
 }
@@ -183,7 +183,7 @@ TEST_CASE("vector math: limits, signs, subnormals and NaN") {
     }
     for (const Unary op : {Unary::tanh, Unary::gelu, Unary::gelu_tanh, Unary::silu, Unary::identity}) {
       float y[2];
-      cpu::kernels().elements_float.unary(op, x.data(), y, 2);
+      cpu::kernels().elements<float>().unary(op, x.data(), y, 2);
       CHECK_FALSE(std::signbit(y[0]));
       CHECK(std::signbit(y[1]));
     }
@@ -213,11 +213,11 @@ TEST_CASE("vector math: bfloat16 is the float function rounded once") {
     const cpu::Kernels& set = cpu::kernels();
     for (const Unary op : all_functions)
       for (const std::int64_t count : {1, 17, 513, 65536}) {
-        set.elements_bfloat16.unary(op, x.data(), y.data(), count);
-        set.elements_float.unary(op, wide.data(), wide_y.data(), count);
+        set.elements<bfloat16>().unary(op, x.data(), y.data(), count);
+        set.elements<float>().unary(op, wide.data(), wide_y.data(), count);
         CHECK(same(static_cast<std::size_t>(count)));
-        set.elements_bfloat16.unary_backward(op, x.data(), dy.data(), y.data(), count);
-        set.elements_float.unary_backward(op, wide.data(), wide_dy.data(), wide_y.data(), count);
+        set.elements<bfloat16>().unary_backward(op, x.data(), dy.data(), y.data(), count);
+        set.elements<float>().unary_backward(op, wide.data(), wide_dy.data(), wide_y.data(), count);
         CHECK(same(static_cast<std::size_t>(count)));
       }
   }
@@ -261,7 +261,7 @@ TEST_CASE("vector math: derivatives of functions that save their output") {
     for (const auto& one : cases) {
       std::vector<float> dx(y.size());
       const float* saved = attune::saves(one.op) == attune::Saves::nothing ? nullptr : y.data();
-      cpu::kernels().elements_float.unary_backward(one.op, saved, dy.data(), dx.data(), 5);
+      cpu::kernels().elements<float>().unary_backward(one.op, saved, dy.data(), dx.data(), 5);
       for (std::size_t i = 0; i < y.size(); ++i)
         CHECK(in_ulps(double(dx[i]), double(dy[i]) * one.slope(double(y[i]))) <= 4);
     }
@@ -287,8 +287,8 @@ TEST_CASE("vector math: softmax, sums and shifted exponentials of any length") {
         total += std::exp(double(x[i]) - largest);
         total_half += std::exp(double(float(half[i])) - largest_half);
       }
-      set.elements_float.softmax(x.data(), y.data(), count);
-      set.elements_bfloat16.softmax(half.data(), half_y.data(), count);
+      set.elements<float>().softmax(x.data(), y.data(), count);
+      set.elements<bfloat16>().softmax(half.data(), half_y.data(), count);
       set.rows.exp_minus(x.data(), 1.5f, shifted.data(), count);
       set.rows.add(x.data(), sums.data(), count);
       CHECK(y[n] == 77.0f);
@@ -304,7 +304,7 @@ TEST_CASE("vector math: softmax, sums and shifted exponentials of any length") {
     float masked[20];
     std::fill(std::begin(masked), std::end(masked), -infinity);
     masked[18] = 3.0f;
-    set.elements_float.softmax(masked, masked, 20);
+    set.elements<float>().softmax(masked, masked, 20);
     CHECK(masked[18] == 1.0f);
     CHECK(masked[0] == 0.0f);
   }

@@ -6,12 +6,12 @@
 namespace attune::cpu {
 
 ATTUNE_INLINE void activate(Unary op, const float* x, float* y, std::int64_t n) {
-  kernels().elements_float.unary(op, x, y, n);
+  kernels().elements<float>().unary(op, x, y, n);
 }
 
 ATTUNE_INLINE void activate_backward(Unary op, const float* saved, const float* dy, float* dx,
                                      std::int64_t n) {
-  kernels().elements_float.unary_backward(op, saved, dy, dx, n);
+  kernels().elements<float>().unary_backward(op, saved, dy, dx, n);
 }
 
 ATTUNE_INLINE void exp_shifted(const float* x, float shift, float* y, std::int64_t n) {

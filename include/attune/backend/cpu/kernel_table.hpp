@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <type_traits>
 
+#include <attune/backend/cpu/isa.hpp>
 #include <attune/backend/op_tags.hpp>
 #include <attune/core/dtype.hpp>
 #include <attune/core/random.hpp>
@@ -29,11 +29,11 @@ struct TileFinish {
 
 /// Kernels over elements of type T.
 ///
-/// Error bounds of the functions in every instruction set (tests/gemm/vector_math_test.cpp): exp, tanh and erf
-/// 2 ulp, sigmoid 2.5; log 1, sqrt 0.5, relu exact; silu 3.25 (or 2^-140); gelu and gelu_tanh 3 ulp of the
-/// result or 1.5 of the argument, whichever is more; the derivatives of gelu, gelu_tanh and silu 3 * 2^-24.
-/// Results of bfloat16 are those of float, rounded once. NaN stays NaN, infinities give the limits, subnormals
-/// are neither taken nor returned as zero, and results past the largest float are infinite.
+/// Error bounds of the functions in every instruction set (tests/gemm/vector_math_test.cpp): exp, tanh and
+/// erf 2 ulp, sigmoid 2.5; log 1, sqrt 0.5, relu exact; silu 3.25 (or 2^-140); gelu and gelu_tanh 3 ulp of
+/// the result or 1.5 of the argument, whichever is more; the derivatives of gelu, gelu_tanh and silu 3 *
+/// 2^-24. Results of bfloat16 are those of float, rounded once. NaN stays NaN, infinities give the limits,
+/// subnormals are neither taken nor returned as zero, and results past the largest float are infinite.
 template <class T>
 struct ElementKernels {
   /// y[i] = op(x[i]); may work in place
@@ -84,30 +84,18 @@ struct GemmKernels {
 
 inline constexpr int dot_rows = 4;
 
-/// All kernels of one instruction set.
+/// All kernels of one instruction set. Those of an element type are compiled where that type is computed
+/// with.
 struct Kernels {
-  ElementKernels<float> elements_float;
-  ElementKernels<bfloat16> elements_bfloat16;
-  GemmKernels<float> gemm_float;
-  GemmKernels<bfloat16> gemm_bfloat16;
+  Isa isa;
   /// out[4 i .. 4 i + 3] = Philox(counter with counter[0] + i, key) for i < blocks
   void (*philox)(Philox::Counter counter, Philox::Key key, std::int64_t blocks, std::uint32_t* out);
   RowKernels rows;
 
   template <class T>
-  const ElementKernels<T>& elements() const {
-    if constexpr (std::is_same_v<T, float>)
-      return elements_float;
-    else
-      return elements_bfloat16;
-  }
+  const ElementKernels<T>& elements() const;
   template <class T>
-  const GemmKernels<T>& gemm() const {
-    if constexpr (std::is_same_v<T, float>)
-      return gemm_float;
-    else
-      return gemm_bfloat16;
-  }
+  const GemmKernels<T>& gemm() const;
 };
 
 }  // namespace attune::cpu

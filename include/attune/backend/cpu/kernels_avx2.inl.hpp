@@ -30,15 +30,12 @@ namespace attune::cpu::avx2 {
 
 #include <attune/backend/cpu/gemm_kernels.inc>
 
-inline const Kernels& kernels() {
-  static constexpr Kernels all = {element_kernels<float>(),
-                                  element_kernels<bfloat16>(),
-                                  gemm_kernels<Converted<float>>(),
-                                  gemm_kernels<Converted<bfloat16>>(),
-                                  philox,
-                                  row_kernels};
-  return all;
-}
+template <class T>
+inline constexpr ElementKernels<T> elements = element_kernels<T>();
+template <class T>
+inline constexpr GemmKernels<T> gemm = gemm_kernels<Converted<T>>();
+
+inline constexpr Kernels kernels = {Isa::avx2, philox, row_kernels};
 
 }  // namespace attune::cpu::avx2
 

@@ -62,13 +62,15 @@ struct Bfloat16Pairs {
   using Product = Bfloat16Product;
 };
 
-inline const Kernels& kernels() {
-  // Only the products of bfloat16 differ from plain AVX-512.
-  static const Kernels all = {avx512::kernels().elements_float, avx512::kernels().elements_bfloat16,
-                              avx512::kernels().gemm_float,     gemm_kernels<Bfloat16Pairs>(),
-                              avx512::kernels().philox,         avx512::kernels().rows};
-  return all;
-}
+// Only the products of bfloat16 differ from plain AVX-512.
+template <class T>
+inline constexpr const ElementKernels<T>& elements = avx512::elements<T>;
+template <class T>
+inline constexpr const GemmKernels<T>& gemm = avx512::gemm<T>;
+template <>
+inline constexpr GemmKernels<bfloat16> gemm<bfloat16> = gemm_kernels<Bfloat16Pairs>();
+
+inline constexpr Kernels kernels = {Isa::avx512_bf16, avx512::philox, avx512::row_kernels};
 
 }  // namespace attune::cpu::avx512_bf16
 

@@ -23,14 +23,11 @@ inline void philox(Philox::Counter counter, Philox::Key key, std::int64_t blocks
   }
 }
 
-inline const Kernels& kernels() {
-  static constexpr Kernels all = {element_kernels<float>(),
-                                  element_kernels<bfloat16>(),
-                                  gemm_kernels<Converted<float>>(),
-                                  gemm_kernels<Converted<bfloat16>>(),
-                                  philox,
-                                  row_kernels};
-  return all;
-}
+template <class T>
+inline constexpr ElementKernels<T> elements = element_kernels<T>();
+template <class T>
+inline constexpr GemmKernels<T> gemm = gemm_kernels<Converted<T>>();
+
+inline constexpr Kernels kernels = {Isa::generic, philox, row_kernels};
 
 }  // namespace attune::cpu::generic
