@@ -178,7 +178,7 @@ TEST_CASE("JsonWriter writes as dump_json does and keeps the order") {
     json.integer("big", std::numeric_limits<std::uint64_t>::max());
     json.number("half", 0.5);
     json.number("huge", 1e30);
-    json.number("nan", std::nan(""));
+    json.null("nothing");
     json.number("three", 3.0);
     json.end_object();
     json.boolean("c", true);
@@ -186,7 +186,7 @@ TEST_CASE("JsonWriter writes as dump_json does and keeps the order") {
     const std::string text = json.take();
     const nlohmann::json back = parse_json(text, "written");
     CHECK(back.at("b").at(3) == odd);
-    CHECK(back.at("b" + odd).at("nan").is_null());
+    CHECK(back.at("b" + odd).at("nothing").is_null());
     CHECK(text == dump_json(back, {.indent = indent}));  // the names above are sorted
   }
   detail::JsonWriter unsorted(-1);
@@ -197,11 +197,15 @@ TEST_CASE("JsonWriter writes as dump_json does and keeps the order") {
   CHECK(unsorted.take() == R"({"b":1,"a":2})");
 }
 
-TEST_CASE("JsonWriter refuses or replaces what is not UTF-8") {
+TEST_CASE("JsonWriter refuses or replaces what JSON cannot hold") {
   detail::JsonWriter refusing(2);
   CHECK(error_of([&] { refusing.string({}, "a\xff"); }) ==
         "ConfigError: cannot write JSON: a text is not valid UTF-8");
-  detail::JsonWriter replacing(2, detail::JsonWriter::InvalidUtf8::replace);
+  detail::JsonWriter replacing(2, detail::JsonWriter::Unwritable::replace);
   replacing.string({}, "a\xff");
   CHECK(replacing.take() == "\"a\xef\xbf\xbd\"");
+  CHECK(error_of([&] { refusing.number({}, std::nan("")); }).find("NaN") != std::string::npos);
+  detail::JsonWriter infinite(2, detail::JsonWriter::Unwritable::replace);
+  infinite.number({}, -std::numeric_limits<double>::infinity());
+  CHECK(infinite.take() == "null");
 }

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include <attune/core/error.hpp>
+#include <attune/core/sort.hpp>
 #include <attune/formats/checkpoint.hpp>
 #include <attune/formats/json.hpp>
 
@@ -80,8 +81,8 @@ ATTUNE_INLINE CheckpointReader CheckpointReader::open_file(const std::string& pa
       reader.add_tensor(0, static_cast<std::uint32_t>(entry));
     if (file.safetensors) reader.metadata_ = file.safetensors->metadata();
   }
-  std::sort(reader.tensors_.begin(), reader.tensors_.end(),
-            [](const CheckpointTensor& a, const CheckpointTensor& b) { return a.name < b.name; });
+  detail::sort_items(reader.tensors_,
+                     [](const CheckpointTensor& a, const CheckpointTensor& b) { return a.name < b.name; });
   return reader;
 }
 

@@ -10,15 +10,17 @@
 namespace attune::detail {
 
 /// Writes a JSON text whose fields keep the order in which they are given, which those of a nlohmann::json
-/// object do not. Laid out as dump_json lays values out. Calls must nest; `name` is a field's in an object,
-/// empty in an array.
+/// object do not. Laid out as dump_json lays values out. Throws ConfigError for what it refuses. Calls must
+/// nest; `name` is a field's in an object, empty in an array.
 class JsonWriter {
  public:
-  enum class InvalidUtf8 { refuse, replace };  ///< replace: by U+FFFD
+  /// What JSON cannot hold: a number that is not finite, a text that is not UTF-8. `replace` writes null and
+  /// U+FFFD.
+  enum class Unwritable { refuse, replace };
 
   /// `indent` < 0 writes one line.
-  explicit JsonWriter(int indent, InvalidUtf8 invalid = InvalidUtf8::refuse)
-      : indent_(indent), invalid_(invalid) {}
+  explicit JsonWriter(int indent, Unwritable unwritable = Unwritable::refuse)
+      : indent_(indent), unwritable_(unwritable) {}
 
   void begin_object(std::string_view name = {});
   void end_object() { end('}'); }
@@ -28,8 +30,7 @@ class JsonWriter {
   void boolean(std::string_view name, bool value);
   void integer(std::string_view name, std::int64_t value);
   void integer(std::string_view name, std::uint64_t value);
-  void number(std::string_view name, double value);  ///< null when not finite
-  /// Throws ConfigError for what is not UTF-8, when that is refused.
+  void number(std::string_view name, double value);
   void string(std::string_view name, std::string_view value);
 
   std::string take() { return std::move(text_); }
@@ -42,7 +43,7 @@ class JsonWriter {
   void new_line();
 
   int indent_;
-  InvalidUtf8 invalid_;
+  Unwritable unwritable_;
   std::string text_;
   std::string open_;   // a bracket for each container that has begun and not ended
   bool first_ = true;  // in the innermost one

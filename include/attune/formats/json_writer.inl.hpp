@@ -12,22 +12,23 @@ namespace attune::detail {
 
 /// Appends a scalar as nlohmann::json writes it.
 ATTUNE_INLINE void append_json(std::string& text, const nlohmann::json& value,
-                               JsonWriter::InvalidUtf8 invalid) {
+                               JsonWriter::Unwritable unwritable) {
   using Handler = nlohmann::json::error_handler_t;
   try {
     text += value.dump(-1, ' ', false,
-                       invalid == JsonWriter::InvalidUtf8::replace ? Handler::replace : Handler::strict);
+                       unwritable == JsonWriter::Unwritable::replace ? Handler::replace : Handler::strict);
   } catch (const nlohmann::json::exception&) {
     throw ConfigError("cannot write JSON: a text is not valid UTF-8");
   }
 }
 
-ATTUNE_INLINE void append_quoted(std::string& text, std::string_view value, JsonWriter::InvalidUtf8 invalid) {
+ATTUNE_INLINE void append_quoted(std::string& text, std::string_view value,
+                                 JsonWriter::Unwritable unwritable) {
   const auto plain = [](char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; };
   if (std::all_of(value.begin(), value.end(), plain))  // vocabularies have many such strings
     ((text += '"') += value) += '"';
   else
-    append_json(text, std::string(value), invalid);
+    append_json(text, std::string(value), unwritable);
 }
 
 ATTUNE_INLINE void JsonWriter::new_line() {
@@ -42,7 +43,7 @@ ATTUNE_INLINE void JsonWriter::place(std::string_view name) {
   first_ = false;
   new_line();
   if (open_.back() == '[') return;
-  append_quoted(text_, name, invalid_);
+  append_quoted(text_, name, unwritable_);
   text_ += indent_ < 0 ? ":" : ": ";
 }
 
@@ -85,17 +86,19 @@ ATTUNE_INLINE void JsonWriter::integer(std::string_view name, std::uint64_t valu
 
 ATTUNE_INLINE void JsonWriter::number(std::string_view name, double value) {
   place(name);
-  append_json(text_, value, invalid_);
+  if (unwritable_ == Unwritable::refuse && !std::isfinite(value))
+    throw ConfigError("cannot write JSON: " + std::string(name) + ": JSON has no NaN or infinity");
+  append_json(text_, value, unwritable_);
 }
 
 ATTUNE_INLINE void JsonWriter::string(std::string_view name, std::string_view value) {
   place(name);
-  append_quoted(text_, value, invalid_);
+  append_quoted(text_, value, unwritable_);
 }
 
 ATTUNE_INLINE std::string quote_json(std::string_view text) {
   std::string quoted;
-  append_quoted(quoted, text, JsonWriter::InvalidUtf8::refuse);
+  append_quoted(quoted, text, JsonWriter::Unwritable::refuse);
   return quoted;
 }
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <attune/core/error.hpp>
+#include <attune/core/sort.hpp>
 #include <attune/formats/pickle.hpp>
 
 // Opcodes are those of CPython's Lib/pickletools.py; the globals those of PyTorch's
@@ -389,7 +390,7 @@ class Unpickler {
         expect_count(6, 7);
         push_tensor(values);
         break;
-      case PickleGlobal::rebuild_parameter:  // tensor, requires_grad, hooks[, attributes, which are passed over]
+      case PickleGlobal::rebuild_parameter:  // tensor, requires_grad, hooks[, attributes, passed over]
         expect_count(3, 4);
         expect(values[0], Kind::tensor);
         stack_.push_back(values[0]);
@@ -445,7 +446,7 @@ class Unpickler {
         fail("\"" + quotable(key.text) + "\": expected a tensor, found " + std::string(name_of(value.kind)));
       names.emplace_back(key.text, static_cast<std::size_t>(value.number));
     }
-    std::sort(names.begin(), names.end());
+    sort_items(names, std::less<>());
     std::vector<PickledTensor> result;
     for (std::size_t i = 0; i < names.size(); ++i) {  // distinct names are distinct bytes of the pickle
       if (i > 0 && names[i].first == names[i - 1].first)

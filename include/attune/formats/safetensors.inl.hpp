@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include <attune/core/sort.hpp>
 #include <attune/formats/elements.hpp>
 #include <attune/formats/json_events.hpp>
 #include <attune/formats/json_writer.hpp>
@@ -222,7 +223,7 @@ ATTUNE_INLINE SafetensorsFile SafetensorsFile::open(const std::string& path) {
   result.entries_ = std::move(header.entries);
 
   std::vector<SafetensorsEntry>& entries = result.entries_;
-  std::sort(entries.begin(), entries.end(), [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
+  detail::sort_items(entries, [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
     return std::pair(a.offset, a.bytes) < std::pair(b.offset, b.bytes);
   });
   const std::uint64_t data_begin = sizeof(header_size) + header_size;
@@ -241,9 +242,9 @@ ATTUNE_INLINE SafetensorsFile SafetensorsFile::open(const std::string& path) {
                       "the tensors take " + std::to_string(end) + " bytes, found " +
                           std::to_string(all.size() - data_begin) + " bytes of data");
 
-  for (std::uint32_t i = 0; i < entries.size(); ++i) result.by_name_.push_back(i);
-  std::sort(result.by_name_.begin(), result.by_name_.end(),
-            [&](std::uint32_t a, std::uint32_t b) { return entries[a].name < entries[b].name; });
+  for (const std::size_t entry : detail::sorted_order(
+           entries.size(), [&](std::size_t a, std::size_t b) { return entries[a].name < entries[b].name; }))
+    result.by_name_.push_back(static_cast<std::uint32_t>(entry));
   const auto twice = std::adjacent_find(
       result.by_name_.begin(), result.by_name_.end(),
       [&](std::uint32_t a, std::uint32_t b) { return entries[a].name == entries[b].name; });
@@ -271,13 +272,12 @@ ATTUNE_INLINE std::span<const std::byte> SafetensorsFile::bytes(const Safetensor
 ATTUNE_INLINE void save_safetensors(const std::string& path, const std::vector<SafetensorsTensor>& tensors,
                                     const std::function<std::span<const std::byte>(std::size_t)>& read,
                                     const SafetensorsMetadata& metadata) {
-  std::vector<std::size_t> order(tensors.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+  const auto before = [&](std::size_t a, std::size_t b) {
     const std::size_t type_a = detail::safetensors_order(tensors[a].dtype);
     const std::size_t type_b = detail::safetensors_order(tensors[b].dtype);
     return type_a != type_b ? type_a > type_b : tensors[a].name < tensors[b].name;
-  });
+  };
+  const std::vector<std::size_t> order = detail::sorted_order(tensors.size(), before);
 
   // Written by hand since the fields keep the order of the data, which a JSON object does not.
   const auto quoted = [&](const std::string& text) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <attune/core/error.hpp>
+#include <attune/core/sort.hpp>
 #include <attune/formats/zip.hpp>
 
 // Signatures, layouts and field names follow PKWARE's APPNOTE.TXT, sections 4.3 and 4.5.3.
@@ -27,11 +28,10 @@ class ZipReader {
       if (!entry.name.ends_with('/')) entries.push_back(std::move(entry));
     }
     if (at != directory_end_) fail(at, "the central directory is longer than its entries");
-    std::sort(extents.begin(), extents.end());
+    sort_items(extents, std::less<>());
     for (std::size_t i = 1; i < extents.size(); ++i)
       if (extents[i].first < extents[i - 1].second) fail(extents[i].first, "entries overlap");
-    std::sort(entries.begin(), entries.end(),
-              [](const ZipEntry& a, const ZipEntry& b) { return a.name < b.name; });
+    sort_items(entries, [](const ZipEntry& a, const ZipEntry& b) { return a.name < b.name; });
     const auto twice =
         std::adjacent_find(entries.begin(), entries.end(),
                            [](const ZipEntry& a, const ZipEntry& b) { return a.name == b.name; });

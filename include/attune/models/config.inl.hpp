@@ -116,15 +116,22 @@ inline const char* problem_type_name(ProblemType type) {
   return nullptr;
 }
 
+/// Sets a field of an object. Initialiser lists would compile a conversion for each length of a name.
+ATTUNE_INLINE void set_field(nlohmann::json& object, const char* key, nlohmann::json value) {
+  object[key] = std::move(value);
+}
+
 /// The source's fields with ours on top.
 inline void write_config(const std::string& directory, const std::string& architecture,
                          const char* model_type, const JsonObject* source, const LabelConfig& labels,
                          nlohmann::json ours) {
   nlohmann::json config = source ? source->json() : nlohmann::json::object();
-  ours["model_type"] = model_type;
-  ours["architectures"] = {architecture};
+  set_field(ours, "model_type", model_type);
+  set_field(ours, "architectures", nlohmann::json::array());
+  ours["architectures"].push_back(nlohmann::json(architecture));
   // What is written are float masters. The newer of the two names is "dtype".
-  ours[config.contains("torch_dtype") && !config.contains("dtype") ? "torch_dtype" : "dtype"] = "float32";
+  const bool old_name = config.contains("torch_dtype") && !config.contains("dtype");
+  set_field(ours, old_name ? "torch_dtype" : "dtype", std::string("float32"));
   config.update(ours);
   config.erase("id2label");
   config.erase("label2id");
@@ -137,7 +144,7 @@ inline void write_config(const std::string& directory, const std::string& archit
       config["id2label"][number] = name;
       config["label2id"][name] = id;
     }
-    if (const char* type = problem_type_name(labels.problem_type)) config["problem_type"] = type;
+    if (const char* type = problem_type_name(labels.problem_type)) set_field(config, "problem_type", type);
   }
   std::filesystem::create_directories(directory);
   write_json((std::filesystem::path(directory) / "config.json").string(), config);
@@ -154,7 +161,8 @@ ATTUNE_INLINE BertConfig BertConfig::from_pretrained(const std::string& director
   BertConfig c;
   c.vocab_size = detail::positive(config, "vocab_size", c.vocab_size);
   c.hidden_size = detail::positive(config, "hidden_size", c.hidden_size);
-  c.num_hidden_layers = detail::positive(config, "num_hidden_layers", c.num_hidden_layers, detail::most_layers);
+  c.num_hidden_layers =
+      detail::positive(config, "num_hidden_layers", c.num_hidden_layers, detail::most_layers);
   c.num_attention_heads = detail::positive(config, "num_attention_heads", c.num_attention_heads);
   c.intermediate_size = detail::positive(config, "intermediate_size", c.intermediate_size);
   c.hidden_act = config.get("hidden_act", c.hidden_act);
@@ -181,22 +189,24 @@ ATTUNE_INLINE BertConfig BertConfig::from_pretrained(const std::string& director
 }
 
 ATTUNE_INLINE void BertConfig::save(const std::string& directory, const std::string& architecture) const {
-  nlohmann::json ours = {{"vocab_size", vocab_size},
-                         {"hidden_size", hidden_size},
-                         {"num_hidden_layers", num_hidden_layers},
-                         {"num_attention_heads", num_attention_heads},
-                         {"intermediate_size", intermediate_size},
-                         {"hidden_act", hidden_act},
-                         {"hidden_dropout_prob", hidden_dropout_prob},
-                         {"attention_probs_dropout_prob", attention_probs_dropout_prob},
-                         {"max_position_embeddings", max_position_embeddings},
-                         {"type_vocab_size", type_vocab_size},
-                         {"initializer_range", initializer_range},
-                         {"layer_norm_eps", layer_norm_eps},
-                         {"tie_word_embeddings", tie_word_embeddings},
-                         {"classifier_dropout", nullptr}};
-  ours["pad_token_id"] = pad_token_id >= 0 ? nlohmann::json(pad_token_id) : nlohmann::json();
-  if (classifier_dropout) ours["classifier_dropout"] = *classifier_dropout;
+  nlohmann::json ours = nlohmann::json::object();
+  detail::set_field(ours, "vocab_size", vocab_size);
+  detail::set_field(ours, "hidden_size", hidden_size);
+  detail::set_field(ours, "num_hidden_layers", num_hidden_layers);
+  detail::set_field(ours, "num_attention_heads", num_attention_heads);
+  detail::set_field(ours, "intermediate_size", intermediate_size);
+  detail::set_field(ours, "hidden_act", hidden_act);
+  detail::set_field(ours, "hidden_dropout_prob", hidden_dropout_prob);
+  detail::set_field(ours, "attention_probs_dropout_prob", attention_probs_dropout_prob);
+  detail::set_field(ours, "max_position_embeddings", max_position_embeddings);
+  detail::set_field(ours, "type_vocab_size", type_vocab_size);
+  detail::set_field(ours, "initializer_range", initializer_range);
+  detail::set_field(ours, "layer_norm_eps", layer_norm_eps);
+  detail::set_field(ours, "tie_word_embeddings", tie_word_embeddings);
+  detail::set_field(ours, "classifier_dropout", nullptr);
+  detail::set_field(ours, "pad_token_id", nullptr);
+  if (pad_token_id >= 0) detail::set_field(ours, "pad_token_id", pad_token_id);
+  if (classifier_dropout) detail::set_field(ours, "classifier_dropout", *classifier_dropout);
   detail::write_config(directory, architecture, model_type, source.get(), labels, std::move(ours));
 }
 
@@ -234,19 +244,21 @@ ATTUNE_INLINE DistilBertConfig DistilBertConfig::from_pretrained(const std::stri
 
 ATTUNE_INLINE void DistilBertConfig::save(const std::string& directory,
                                           const std::string& architecture) const {
-  nlohmann::json ours = {{"vocab_size", vocab_size},
-                         {"dim", dim},
-                         {"n_layers", n_layers},
-                         {"n_heads", n_heads},
-                         {"hidden_dim", hidden_dim},
-                         {"activation", activation},
-                         {"dropout", dropout},
-                         {"attention_dropout", attention_dropout},
-                         {"seq_classif_dropout", seq_classif_dropout},
-                         {"max_position_embeddings", max_position_embeddings},
-                         {"initializer_range", initializer_range},
-                         {"tie_word_embeddings", tie_word_embeddings}};
-  ours["pad_token_id"] = pad_token_id >= 0 ? nlohmann::json(pad_token_id) : nlohmann::json();
+  nlohmann::json ours = nlohmann::json::object();
+  detail::set_field(ours, "vocab_size", vocab_size);
+  detail::set_field(ours, "dim", dim);
+  detail::set_field(ours, "n_layers", n_layers);
+  detail::set_field(ours, "n_heads", n_heads);
+  detail::set_field(ours, "hidden_dim", hidden_dim);
+  detail::set_field(ours, "activation", activation);
+  detail::set_field(ours, "dropout", dropout);
+  detail::set_field(ours, "attention_dropout", attention_dropout);
+  detail::set_field(ours, "seq_classif_dropout", seq_classif_dropout);
+  detail::set_field(ours, "max_position_embeddings", max_position_embeddings);
+  detail::set_field(ours, "initializer_range", initializer_range);
+  detail::set_field(ours, "tie_word_embeddings", tie_word_embeddings);
+  detail::set_field(ours, "pad_token_id", nullptr);
+  if (pad_token_id >= 0) detail::set_field(ours, "pad_token_id", pad_token_id);
   detail::write_config(directory, architecture, model_type, source.get(), labels, std::move(ours));
 }
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include <attune/core/error.hpp>
+#include <attune/core/sort.hpp>
 #include <attune/text/bert_tokenizer_state.hpp>
 #include <attune/text/unicode_table.hpp>
 #include <attune/text/word_split.hpp>
@@ -68,8 +69,7 @@ ATTUNE_INLINE void BertTokenizerState::index_vocabulary(const std::string& where
   for (std::size_t at = 0; at < vocabulary.size(); ++at)
     if (last[vocabulary[at].second] == at) distinct.push_back(vocabulary[at]);
   vocabulary = std::move(distinct);
-  std::stable_sort(vocabulary.begin(), vocabulary.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  sort_items(vocabulary, [](const auto& a, const auto& b) { return a.first < b.first; });
   for (const auto& [id, token] : vocabulary) {
     if (token.empty()) continue;
     const std::string_view rest = without_prefix(token);

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <attune/formats/json.hpp>
+#include <attune/formats/json_writer.hpp>
 #include <attune/train/checkpoint_contents.hpp>
 
 namespace attune::detail {
@@ -74,32 +75,65 @@ ATTUNE_INLINE void prune_checkpoints(const std::string& directory, std::uint64_t
   }
 }
 
+ATTUNE_INLINE void write_optimizer(JsonWriter& json, const OptimizerState& state) {
+  json.begin_object("optimizer");
+  json.begin_array("groups");
+  for (const OptimizerGroup& group : state.groups) {
+    json.begin_object();
+    json.begin_array("betas");
+    for (const double beta : group.betas) json.number({}, beta);
+    json.end_array();
+    json.number("initial_lr", group.initial_lr);
+    json.number("lr", group.lr);
+    json.number("weight_decay", group.weight_decay);
+    json.end_object();
+  }
+  json.end_array();
+  json.string("kind", state.optimizer);
+  json.integer("skipped_steps", state.skipped_steps);
+  json.begin_object("steps");
+  for (const auto& [name, steps] : state.steps) json.integer(name, steps);
+  json.end_object();
+  json.end_object();
+}
+
 ATTUNE_INLINE std::string to_json_text(const CheckpointContents& contents) {
-  nlohmann::json json;
-  json["version"] = checkpoint_version;
-  json["run"] = {{"seed", contents.run.seed}, {"step", contents.run.step}, {"samples", contents.run.samples}};
-  nlohmann::json& optimizer = json["optimizer"];
-  optimizer = {{"kind", contents.optimizer.optimizer},
-               {"skipped_steps", contents.optimizer.skipped_steps},
-               {"steps", contents.optimizer.steps},
-               {"groups", nlohmann::json::array()}};
-  for (const OptimizerGroup& group : contents.optimizer.groups)
-    optimizer["groups"].push_back({{"lr", group.lr},
-                                   {"initial_lr", group.initial_lr},
-                                   {"weight_decay", group.weight_decay},
-                                   {"betas", group.betas}});
-  if (contents.schedule)
-    json["schedule"] = {{"kind", contents.schedule->schedule},
-                        {"steps", contents.schedule->steps},
-                        {"initial_lrs", contents.schedule->initial_lrs}};
-  if (contents.loader) json["loader"] = contents.loader->to_integers();
-  if (contents.early_stopping)
-    json["early_stopping"] = {{"best", contents.early_stopping->best},
-                              {"evaluations", contents.early_stopping->evaluations},
-                              {"best_evaluation", contents.early_stopping->best_evaluation}};
-  if (contents.ema_updates) json["ema_updates"] = *contents.ema_updates;
-  json["values"] = contents.values;
-  return dump_json(json, {.indent = -1});
+  JsonWriter json(-1);
+  json.begin_object();
+  if (contents.early_stopping) {
+    json.begin_object("early_stopping");
+    json.number("best", contents.early_stopping->best);
+    json.integer("best_evaluation", contents.early_stopping->best_evaluation);
+    json.integer("evaluations", contents.early_stopping->evaluations);
+    json.end_object();
+  }
+  if (contents.ema_updates) json.integer("ema_updates", *contents.ema_updates);
+  if (contents.loader) {
+    json.begin_array("loader");
+    for (const std::uint64_t integer : contents.loader->to_integers()) json.integer({}, integer);
+    json.end_array();
+  }
+  write_optimizer(json, contents.optimizer);
+  json.begin_object("run");
+  json.integer("samples", std::uint64_t{contents.run.samples});
+  json.integer("seed", contents.run.seed);
+  json.integer("step", contents.run.step);
+  json.end_object();
+  if (contents.schedule) {
+    json.begin_object("schedule");
+    json.begin_array("initial_lrs");
+    for (const double lr : contents.schedule->initial_lrs) json.number({}, lr);
+    json.end_array();
+    json.string("kind", contents.schedule->schedule);
+    json.integer("steps", contents.schedule->steps);
+    json.end_object();
+  }
+  json.begin_object("values");
+  for (const auto& [name, value] : contents.values) json.string(name, value);
+  json.end_object();
+  json.integer("version", std::int64_t{checkpoint_version});
+  json.end_object();
+  return json.take();
 }
 
 /// Reads typed fields and complains in one voice.

@@ -39,11 +39,11 @@ class EarlyStopping {
                         std::to_string(options.min_delta));
   }
 
-  /// Takes the metric of an evaluation; true when it is the best so far (never for NaN).
+  /// Takes the metric of an evaluation; true when it is the best so far (never for one that is not finite).
   bool update(double value) {
     ++state_.evaluations;
     const double gain = options_.higher_is_better ? value - state_.best : state_.best - value;
-    const bool better = state_.best_evaluation == 0 ? !std::isnan(value) : gain > options_.min_delta;
+    const bool better = std::isfinite(value) && (state_.best_evaluation == 0 || gain > options_.min_delta);
     if (better) {
       state_.best = value;
       state_.best_evaluation = state_.evaluations;

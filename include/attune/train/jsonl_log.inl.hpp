@@ -76,7 +76,7 @@ ATTUNE_INLINE JsonlLog::JsonlLog(const std::string& file, const JsonlLogOptions&
 }
 
 ATTUNE_INLINE void JsonlLog::write(std::span<const LogField> fields) {
-  detail::JsonWriter json(-1, detail::JsonWriter::InvalidUtf8::replace);
+  detail::JsonWriter json(-1, detail::JsonWriter::Unwritable::replace);
   json.begin_object();
   for (const LogField& field : fields) {
     // Of fields with one name the first gives the place and the last the value.

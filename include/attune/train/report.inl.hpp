@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <attune/core/file.hpp>
+#include <attune/core/sort.hpp>
 #include <attune/formats/json_events.hpp>
 #include <attune/text/utf8.hpp>
 #include <attune/train/progress.hpp>
@@ -318,8 +319,7 @@ ATTUNE_INLINE std::vector<Mistake> worst_mistakes(std::span<const float> logits,
     if (std::isnan(loss)) loss = std::numeric_limits<double>::infinity();  // or the order would be none
     mistakes.push_back({static_cast<std::int64_t>(row), labels[row], predicted, 1 / sum, loss});
   }
-  std::stable_sort(mistakes.begin(), mistakes.end(),
-                   [](const Mistake& a, const Mistake& b) { return a.loss > b.loss; });
+  detail::sort_items(mistakes, [](const Mistake& a, const Mistake& b) { return a.loss > b.loss; });
   if (count >= 0 && static_cast<std::size_t>(count) < mistakes.size())
     mistakes.resize(static_cast<std::size_t>(count));
   return mistakes;
