@@ -1,4 +1,8 @@
 #include <attune/formats/checkpoint.inl.hpp>
+#include <attune/formats/ggml_blocks.inl.hpp>
+#include <attune/formats/gguf.inl.hpp>
+#include <attune/formats/gguf_metadata.inl.hpp>
+#include <attune/formats/gguf_write.inl.hpp>
 #include <attune/formats/json.inl.hpp>
 #include <attune/formats/json_events.inl.hpp>
 #include <attune/formats/json_writer.inl.hpp>
