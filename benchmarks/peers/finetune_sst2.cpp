@@ -89,9 +89,12 @@ void run(const Options& options, std::uint64_t seed) {
     }
     const auto predictions = attune::predict(model, dev);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    std::printf("{\"seed\": %llu, \"epoch\": %d, \"steps\": %lld, \"dev_accuracy\": %.4f, \"seconds\": %.1f}\n",
+    const auto classes = predictions.classes();
+    std::printf("{\"seed\": %llu, \"epoch\": %d, \"steps\": %lld, \"accuracy\": %.5f, \"f1\": %.5f, \"mcc\": %.5f, "
+                "\"seconds\": %.1f}\n",
                 static_cast<unsigned long long>(seed), epoch, static_cast<long long>(step),
-                attune::accuracy(predictions.classes(), predictions.labels), seconds.count());
+                attune::accuracy(classes, predictions.labels), attune::f1(classes, predictions.labels),
+                attune::matthews_correlation(classes, predictions.labels), seconds.count());
     std::fflush(stdout);
     if (options.max_steps > 0 && step >= options.max_steps) return;
   }
