@@ -166,7 +166,8 @@ concept NormOps = requires(const B& b, MatrixView<const T> x, MatrixView<T> y, s
   // rstd N), the statistics those of s as it is stored.
   b.layer_norm(x, x, dropout, weight, weight, eps, y, y, statistics, statistics);
   // (dy, s, weight, mean, rstd, ds, weight gradient, bias gradient, accumulate into these two; empty: not
-  // wanted)
+  // wanted; dropout, dx = dropout(ds) or null). The last two may be left out.
+  b.layer_norm_backward(x, x, weight, saved, saved, y, weight_grad, weight_grad, accumulate, dropout, y);
   b.layer_norm_backward(x, x, weight, saved, saved, y, weight_grad, weight_grad, accumulate);
   // s = residual + x; y = s * rstd * weight. (x, residual or null, weight, eps, s or null, y, rstd N)
   b.rms_norm(x, x, weight, eps, y, y, statistics);

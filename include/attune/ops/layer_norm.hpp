@@ -48,6 +48,7 @@ struct LayerNormOp {
                 Gradient<Wide<T>, B> dw, Gradient<Wide<T>, B> db) const {
     const B& device = dy.device();
     const Detached<T, B> ds(device, dy.shape());
+    const Detached<T, B> dropped = dx && mask ? Detached<T, B>(device, dy.shape()) : Detached<T, B>();
     // The kernel adds to both or to neither; a gradient without its fellow is asked for alone.
     const bool accumulate = dw && dw.accumulate();
     const bool same = !dw || !db || db.accumulate() == accumulate;
@@ -56,7 +57,8 @@ struct LayerNormOp {
                                  std::span<const T>(w.get().span()), std::span<const Wide<T>>(mean.span()),
                                  std::span<const Wide<T>>(rstd.span()), ds.matrix(),
                                  weight_grad ? weight_grad->target().span() : std::span<Wide<T>>(),
-                                 bias_grad ? bias_grad->target().span() : std::span<Wide<T>>(), add);
+                                 bias_grad ? bias_grad->target().span() : std::span<Wide<T>>(), add,
+                                 mask.view, dropped ? dropped.matrix() : MatrixView<T>());
     };
     if (same) {
       run(dw ? &dw : nullptr, db ? &db : nullptr, dw ? accumulate : db && db.accumulate());
@@ -64,15 +66,7 @@ struct LayerNormOp {
       run(&dw, nullptr, accumulate);
       run(nullptr, &db, !accumulate);
     }
-    if (dx) {
-      if (mask) {
-        dx.write([&](const Detached<T, B>& out) {
-          device.dropout(MatrixView<const T>(ds.matrix()), mask.view, out.matrix());
-        });
-      } else {
-        dx.adopt(ds);
-      }
-    }
+    if (dx) dx.adopt(dropped ? dropped : ds);
     if (dresidual) dresidual.adopt(ds);
   }
 };

@@ -13,8 +13,6 @@ namespace attune::cpu {
 void activate(Unary op, const float* x, float* y, std::int64_t n);
 /// dx = dy f'(saved); `saved` is the input or the output as saves(op) says, and unread when it saves nothing.
 void activate_backward(Unary op, const float* saved, const float* dy, float* dx, std::int64_t n);
-/// y = exp(x - shift)
-void exp_shifted(const float* x, float shift, float* y, std::int64_t n);
 
 }  // namespace attune::cpu
 

@@ -14,8 +14,4 @@ ATTUNE_INLINE void activate_backward(Unary op, const float* saved, const float* 
   kernels().elements<float>().unary_backward(op, saved, dy, dx, n);
 }
 
-ATTUNE_INLINE void exp_shifted(const float* x, float shift, float* y, std::int64_t n) {
-  kernels().rows.exp_minus(x, shift, y, n);
-}
-
 }  // namespace attune::cpu

@@ -122,21 +122,18 @@ void Attention<T>::attention(MatrixView<const T> q, MatrixView<const T> k, Matri
         inverse_sums[r] = 0.0f;
         continue;
       }
-      const float largest = row_max(row + first, last - first);
-      exp_shifted(row + first, largest, row + first, last - first);
-      const float sum = lane_sum(last - first, [&](std::int64_t i) { return row[first + i]; });
+      if (options.dropout)
+        attention_dropout_row(options.dropout, query_row + r, head, positions, n, consecutive, factors);
+      float largest, sum;
+      kernels().rows.attention_weights(row + first, options.dropout ? factors + first : nullptr, last - first,
+                                       &largest, &sum);
       row_lse = largest + std::log(sum);
       inverse_sums[r] = 1.0f / sum;
-      if (options.dropout) {
-        attention_dropout_row(options.dropout, query_row + r, head, positions, n, consecutive, factors);
-        for (std::int64_t i = 0; i < n; ++i) row[i] *= factors[i];
-      }
     }
     serial_gemm(tile.rows, size, n, 1.0f, {scores, n}, values, 0.0f, out, size);
-    for (std::int64_t r = 0; r < tile.rows; ++r) {
-      for (std::int64_t d = 0; d < size; ++d) out[r * size + d] *= inverse_sums[r];
-      narrow(out + r * size, y.row(query_row + r) + head * size, size);
-    }
+    for (std::int64_t r = 0; r < tile.rows; ++r)
+      kernels().elements<T>().scale_to(out + r * size, inverse_sums[r], y.row(query_row + r) + head * size,
+                                       size);
   });
 }
 
@@ -192,16 +189,11 @@ void Attention<T>::attention_backward(MatrixView<const T> dy, MatrixView<const T
           std::fill(ds, ds + first, 0.0f);
           std::fill(ds + last, ds + n, 0.0f);
           if (first == last) continue;
-          exp_shifted(p + first, lse.row(query_row + r)[head], p + first, last - first);
-          if (options.dropout) {
-            attention_dropout_row(options.dropout, query_row + r, head, positions, n, consecutive, factors);
-            for (std::int64_t i = first; i < last; ++i) ds[i] *= factors[i];
-          }
-          const float delta =
-              lane_sum(last - first, [&](std::int64_t i) { return p[first + i] * ds[first + i]; });
-          for (std::int64_t i = first; i < last; ++i) ds[i] = p[i] * (ds[i] - delta);
           if (options.dropout)
-            for (std::int64_t i = first; i < last; ++i) p[i] *= factors[i];
+            attention_dropout_row(options.dropout, query_row + r, head, positions, n, consecutive, factors);
+          kernels().rows.attention_weights_backward(p + first, ds + first,
+                                                    options.dropout ? factors + first : nullptr,
+                                                    lse.row(query_row + r)[head], last - first);
         }
         serial_gemm(tile.rows, size, n, options.scale, {score_grads, n}, tile_keys, 0.0f, query_grads, size);
         serial_gemm(n, size, tile.rows, options.scale, {score_grads, n, true}, queries, 1.0f,

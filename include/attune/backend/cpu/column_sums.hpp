@@ -33,7 +33,7 @@ void column_sums(std::int64_t rows, std::int64_t cols, const std::array<std::spa
       if (!accumulate) std::fill(out + begin, out + end, 0.0f);
       for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
         const float* const sums = partial + (chunk * K + k) * cols;
-        for (std::int64_t c = begin; c < end; ++c) out[c] += sums[c];
+        kernels().rows.add(sums + begin, out + begin, end - begin);
       }
     }
   });

@@ -27,23 +27,6 @@ void Elementwise<T>::unary_backward(Unary op, std::span<const T> saved, std::spa
   });
 }
 
-inline void combine(Binary op, const float* a, const float* b, float* c, std::int64_t n) {
-  switch (op) {
-    case Binary::add:
-      for (std::int64_t i = 0; i < n; ++i) c[i] = a[i] + b[i];
-      return;
-    case Binary::subtract:
-      for (std::int64_t i = 0; i < n; ++i) c[i] = a[i] - b[i];
-      return;
-    case Binary::multiply:
-      for (std::int64_t i = 0; i < n; ++i) c[i] = a[i] * b[i];
-      return;
-    case Binary::divide:
-      for (std::int64_t i = 0; i < n; ++i) c[i] = a[i] / b[i];
-      return;
-  }
-}
-
 /// Calls f(row, begin, n) for pieces that cover a rows x cols matrix, each by one task.
 template <class F>
 void for_each_piece(std::int64_t rows, std::int64_t cols, const F& f) {
@@ -63,31 +46,14 @@ void for_each_piece(std::int64_t rows, std::int64_t cols, const F& f) {
 template <class T>
 void Elementwise<T>::binary(Binary op, MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c) const {
   for_each_piece(c.rows, c.cols, [&](std::int64_t row, std::int64_t begin, std::int64_t n) {
-    Scratch scratch;
-    float* const first = scratch.take<float>(n);
-    float* const second = scratch.take<float>(n);
-    float* const out = float_target(c.row(row) + begin, first);
-    combine(op, as_floats(a.row(row) + begin, n, first), as_floats(b.row(row) + begin, n, second), out, n);
-    store(out, c.row(row) + begin, n);
+    kernels().elements<T>().combine(op, a.row(row) + begin, b.row(row) + begin, c.row(row) + begin, n);
   });
 }
 
 template <class T>
 void Elementwise<T>::axpby(float alpha, std::span<const T> x, float beta, std::span<T> y) const {
   parallel_chunks(static_cast<std::int64_t>(x.size()), task_size, [&](std::int64_t begin, std::int64_t end) {
-    Scratch scratch;
-    const std::int64_t n = end - begin;
-    float* const x_buffer = scratch.take<float>(n);
-    float* const y_buffer = scratch.take<float>(n);
-    const float* const in = as_floats(x.data() + begin, n, x_buffer);
-    float* const out = float_target(y.data() + begin, y_buffer);
-    if (beta == 0.0f) {
-      for (std::int64_t i = 0; i < n; ++i) out[i] = alpha * in[i];
-    } else {
-      const float* const old = as_floats(y.data() + begin, n, y_buffer);
-      for (std::int64_t i = 0; i < n; ++i) out[i] = alpha * in[i] + beta * old[i];
-    }
-    store(out, y.data() + begin, n);
+    kernels().elements<T>().axpby(alpha, x.data() + begin, beta, y.data() + begin, end - begin);
   });
 }
 
@@ -104,9 +70,7 @@ void Elementwise<T>::dropout(MatrixView<const T> x, DropoutView dropout, MatrixV
         continue;
       }
       dropout_row(dropout, row, y.cols, factors);
-      for (std::int64_t c = 0; c < y.cols; ++c)
-        out[c] =
-            factors[c] == 0.0f ? T(0.0f) : T(float(in[c]) * factors[c]);  // an infinity is dropped as well
+      kernels().elements<T>().apply_factors(in, factors, out, y.cols);
     }
   });
 }
@@ -120,7 +84,7 @@ void Elementwise<T>::swiglu(MatrixView<const T> gate, MatrixView<const T> up, Ma
     activate(Unary::silu, as_floats(gate.row(row) + begin, n, buffer), silu, n);
     const float* const u = as_floats(up.row(row) + begin, n, buffer);
     float* const out = float_target(y.row(row) + begin, buffer);
-    for (std::int64_t i = 0; i < n; ++i) out[i] = silu[i] * u[i];
+    kernels().elements<float>().combine(Binary::multiply, silu, u, out, n);
     store(out, y.row(row) + begin, n);
   });
 }
@@ -138,10 +102,8 @@ void Elementwise<T>::swiglu_backward(MatrixView<const T> gate, MatrixView<const 
     float* const up_grad = scratch.take<float>(n);
     activate(Unary::silu, g, up_grad, n);
     activate_backward(Unary::silu, g, d, gate_grad, n);
-    for (std::int64_t i = 0; i < n; ++i) {
-      up_grad[i] *= d[i];
-      gate_grad[i] *= u[i];
-    }
+    kernels().elements<float>().combine(Binary::multiply, up_grad, d, up_grad, n);
+    kernels().elements<float>().combine(Binary::multiply, gate_grad, u, gate_grad, n);
     narrow(gate_grad, dgate.row(row) + begin, n);
     narrow(up_grad, dup.row(row) + begin, n);
   });

@@ -27,6 +27,61 @@ struct TileFinish {
   Unary activation = Unary::identity;
 };
 
+/// A row of layer_norm or rms_norm: s = residual + factors .* x, y = (s - mean) rstd weight + bias. What may
+/// be null is left out.
+template <class T>
+struct NormRow {
+  const T* x = nullptr;
+  const T* residual = nullptr;
+  const float* factors = nullptr;  ///< of dropout; only with a residual
+  const float* weight = nullptr;
+  const float* bias = nullptr;
+  float eps = 0.0f;
+  bool centered = true;  ///< layer_norm; false: rms_norm, the mean is 0
+  T* s = nullptr;
+  T* y = nullptr;
+  float* buffer = nullptr;  ///< workspace of a row
+  float mean = 0.0f;        ///< these two are results
+  float rstd = 0.0f;
+};
+
+/// A row of their backward: ds, dx = factors .* ds, and what the row adds to the gradients of weight and
+/// bias.
+template <class T>
+struct NormBackwardRow {
+  const T* dy = nullptr;
+  const T* s = nullptr;
+  const float* weight = nullptr;
+  float mean = 0.0f;
+  float rstd = 0.0f;
+  bool centered = true;
+  T* ds = nullptr;
+  const float* factors = nullptr;  ///< null as dx is
+  T* dx = nullptr;
+  float* weight_sum = nullptr;
+  float* bias_sum = nullptr;
+};
+
+/// Some parameters in the optimizer's arena.
+struct ParameterPointers {
+  float* master = nullptr;
+  const float* grad = nullptr;
+  float* first = nullptr;
+  float* second = nullptr;
+  bfloat16* rounded = nullptr;  ///< the master in bfloat16, or null
+};
+/// m = beta1 m + rest1 g, v = beta2 v + rest2 g^2, p = keep p - step m / (sqrt(v) inverse_root + eps), with g
+/// the gradient times factor.
+struct AdamWNumbers {
+  float factor, keep, beta1, rest1, beta2, rest2, step, inverse_root, eps;
+};
+/// g = factor gradient + weight_decay p; moment = keep moment + take g, or take g at first; p -= lr (g +
+/// momentum moment) for nesterov, lr moment otherwise, lr g without a moment.
+struct SgdNumbers {
+  float factor, weight_decay, lr, momentum, keep, take;
+  bool nesterov, is_first;
+};
+
 /// Kernels over elements of type T.
 ///
 /// Error bounds of the functions in every instruction set (tests/gemm/vector_math_test.cpp): exp, tanh and
@@ -43,6 +98,19 @@ struct ElementKernels {
   /// y = softmax(x); may work in place
   void (*softmax)(const T* x, T* y, std::int64_t count);
   void (*finish)(const TileFinish<T>& finish, std::int64_t rows, std::int64_t cols);
+  void (*norm)(NormRow<T>& row, std::int64_t count);
+  void (*norm_backward)(const NormBackwardRow<T>& row, std::int64_t count);
+  /// y = x * factor
+  void (*scale_to)(const float* x, float factor, T* y, std::int64_t count);
+  /// y = x * factors, 0 where a factor is 0; may work in place
+  void (*apply_factors)(const T* x, const float* factors, T* y, std::int64_t count);
+  /// y += x
+  void (*add_to_floats)(const T* x, float* y, std::int64_t count);
+  void (*add)(const T* x, T* y, std::int64_t count);
+  /// c = a op b; may work in place
+  void (*combine)(Binary op, const T* a, const T* b, T* c, std::int64_t count);
+  /// y = alpha x + beta y; beta = 0 does not read y
+  void (*axpby)(float alpha, const T* x, float beta, T* y, std::int64_t count);
 };
 
 /// Kernels over rows of floats; all may work in place.
@@ -57,6 +125,22 @@ struct RowKernels {
   /// factors[i] = words[i] < threshold ? 0 : scale
   void (*dropout_factors)(const std::uint32_t* words, std::uint32_t threshold, float scale, float* factors,
                           std::int64_t count);
+  /// the largest of x, -infinity for none; a NaN may be passed over
+  float (*largest)(const float* x, std::int64_t count);
+  /// sum of exp(x[i] - shift)
+  float (*sum_exp_minus)(const float* x, float shift, std::int64_t count);
+  /// y[i] = exp(x[i] - shift) * factor + offset
+  void (*scaled_exp)(const float* x, float shift, float factor, float offset, float* y, std::int64_t count);
+  /// x = exp(x - top) .* factors with top the largest of x; total is the sum without the factors, which may
+  /// be null
+  void (*attention_weights)(float* x, const float* factors, std::int64_t count, float* top, float* total);
+  /// From scores p and gradients ds of the dropped weights: p = exp(p - lse), d = ds .* factors,
+  /// ds = p (d - sum(p d)), then p = p .* factors
+  void (*attention_weights_backward)(float* p, float* ds, const float* factors, float lse,
+                                     std::int64_t count);
+  double (*sum_of_squares)(const float* x, std::int64_t count);
+  void (*adamw)(const AdamWNumbers& numbers, const ParameterPointers& at, std::int64_t count);
+  void (*sgd)(const SgdNumbers& numbers, const ParameterPointers& at, std::int64_t count);
 };
 
 /// The inner kernels of a matrix product with operands of type T.

@@ -26,6 +26,8 @@ namespace attune::cpu::avx2 {
 
 #include <attune/backend/cpu/element_kernels.inc>
 
+#include <attune/backend/cpu/row_kernels.inc>
+
 #include <attune/backend/cpu/philox.inc>
 
 #include <attune/backend/cpu/gemm_kernels.inc>

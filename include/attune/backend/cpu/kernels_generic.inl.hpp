@@ -14,6 +14,8 @@ namespace attune::cpu::generic {
 
 #include <attune/backend/cpu/element_kernels.inc>
 
+#include <attune/backend/cpu/row_kernels.inc>
+
 #include <attune/backend/cpu/gemm_kernels.inc>
 
 inline void philox(Philox::Counter counter, Philox::Key key, std::int64_t blocks, std::uint32_t* out) {

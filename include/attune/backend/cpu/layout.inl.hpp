@@ -8,17 +8,6 @@
 
 namespace attune::cpu {
 
-/// y += x
-inline void add_row(const float* x, float* y, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) y[i] += x[i];
-}
-inline void add_row(const bfloat16* x, float* y, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) y[i] += float(x[i]);
-}
-inline void add_row(const bfloat16* x, bfloat16* y, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) y[i] = bfloat16(float(y[i]) + float(x[i]));
-}
-
 template <class T>
 void Layout<T>::copy_strided(StridedView<const T> from, StridedView<T> to, bool accumulate) const {
   // Dimensions that continue one another in both views are one; what remains is walked as rows.
@@ -51,7 +40,7 @@ void Layout<T>::copy_strided(StridedView<const T> from, StridedView<T> to, bool 
   const auto copy_row = [&](const T* source, T* target, std::int64_t n) {
     if (source_step == 1 && target_step == 1) {
       if (accumulate)
-        add_row(source, target, n);
+        kernels().elements<T>().add(source, target, n);
       else
         std::copy_n(source, n, target);
       return;
@@ -112,7 +101,7 @@ void Layout<T>::gather_rows(MatrixView<const T> table, std::span<const std::int3
   parallel_chunks(rows.rows, rows_per_task(rows.cols), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       if (accumulate)
-        add_row(table.row(ids[row]), rows.row(row), rows.cols);
+        kernels().elements<T>().add(table.row(ids[row]), rows.row(row), rows.cols);
       else
         std::copy_n(table.row(ids[row]), rows.cols, rows.row(row));
     }
@@ -133,7 +122,7 @@ void Layout<T>::scatter_add_rows(MatrixView<const T> rows, std::span<const std::
     const std::int64_t begin = task / residues * block, n = std::min(block, sums.cols - begin);
     for (std::int64_t row = 0; row < rows.rows; ++row)
       if (ids[row] >= 0 && ids[row] % residues == task % residues)
-        add_row(rows.row(row) + begin, sums.row(ids[row]) + begin, n);
+        kernels().elements<T>().add_to_floats(rows.row(row) + begin, sums.row(ids[row]) + begin, n);
   });
 }
 

@@ -10,17 +10,14 @@
 
 namespace attune::cpu {
 
-/// log(sum(exp(x))) of a row, in pieces that fit the cache.
+/// log(sum(exp(x))) of a row, summed in pieces, so that long rows lose nothing.
 inline float log_sum_exp(const float* x, std::int64_t n) {
   constexpr std::int64_t piece = 1024;
-  float terms[piece];
-  const float largest = row_max(x, n);
+  const RowKernels& rows = kernels().rows;
+  const float largest = rows.largest(x, n);
   float sum = 0.0f;
-  for (std::int64_t begin = 0; begin < n; begin += piece) {
-    const std::int64_t count = std::min(piece, n - begin);
-    exp_shifted(x + begin, largest, terms, count);
-    sum += lane_sum(count, [&](std::int64_t c) { return terms[c]; });
-  }
+  for (std::int64_t begin = 0; begin < n; begin += piece)
+    sum += rows.sum_exp_minus(x + begin, largest, std::min(piece, n - begin));
   return largest + std::log(sum);
 }
 
@@ -74,14 +71,17 @@ void Loss<T>::cross_entropy_backward(MatrixView<const T> logits, std::span<const
       const float hit = (1.0f - options.label_smoothing) * (weights ? weights[label] : 1.0f);
       const float* const x = as_floats(logits.row(row), n, buffer);
       float* const out = float_target(target, buffer);
-      exp_shifted(x, lse[row], out, n);
+      const RowKernels& rows = kernels().rows;
       const float probability_factor = (hit + uniform * weight_sum) * upstream;
-      const float p_label = out[label];
-      if (weights)
+      float p_label;
+      rows.exp_minus(x + label, lse[row], &p_label, 1);
+      if (weights) {
+        rows.exp_minus(x, lse[row], out, n);
         for (std::int64_t c = 0; c < n; ++c)
           out[c] = probability_factor * out[c] - uniform * upstream * weights[c];
-      else
-        for (std::int64_t c = 0; c < n; ++c) out[c] = probability_factor * out[c] - uniform * upstream;
+      } else {
+        rows.scaled_exp(x, lse[row], probability_factor, -uniform * upstream, out, n);
+      }
       // Grouped so that p - 1 loses nothing to the smoothing's terms.
       const float label_weight = weights ? weights[label] : 1.0f;
       out[label] =

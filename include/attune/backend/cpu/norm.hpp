@@ -17,7 +17,8 @@ struct Norm {
                   MatrixView<T> y, std::span<W> mean, std::span<W> rstd) const;
   void layer_norm_backward(MatrixView<const T> dy, MatrixView<const T> s, std::span<const T> weight,
                            std::span<const W> mean, std::span<const W> rstd, MatrixView<T> ds,
-                           std::span<W> weight_grad, std::span<W> bias_grad, bool accumulate) const;
+                           std::span<W> weight_grad, std::span<W> bias_grad, bool accumulate,
+                           DropoutView dropout = {}, MatrixView<T> dx = {}) const;
   void rms_norm(MatrixView<const T> x, MatrixView<const T> residual, std::span<const T> weight, float eps,
                 MatrixView<T> s, MatrixView<T> y, std::span<W> rstd) const;
   void rms_norm_backward(MatrixView<const T> dy, MatrixView<const T> s, std::span<const T> weight,

@@ -13,53 +13,30 @@
 
 namespace attune::cpu {
 
-/// sum = residual + x, rounded to T as it is stored, since the backward reads it so; kept in floats.
-template <class T>
-void add_residual(const T* residual, const T* x, const float* factors, T* stored, float* sum,
-                  std::int64_t n) {
-  if (factors)
-    for (std::int64_t c = 0; c < n; ++c)
-      sum[c] = float(T(float(residual[c]) + (factors[c] == 0.0f ? 0.0f : float(x[c]) * factors[c])));
-  else
-    for (std::int64_t c = 0; c < n; ++c) sum[c] = float(T(float(residual[c]) + float(x[c])));
-  if (stored) narrow(sum, stored, n);
-}
-
 template <class T>
 void Norm<T>::layer_norm(MatrixView<const T> x, MatrixView<const T> residual, DropoutView dropout,
                          std::span<const T> weight, std::span<const T> bias, float eps, MatrixView<T> s,
                          MatrixView<T> y, std::span<W> mean, std::span<W> rstd) const {
   const std::int64_t n = x.cols;
   parallel_chunks(x.rows, rows_per_task(n), [&](std::int64_t begin, std::int64_t end) {
+    const ElementKernels<T>& elements = kernels().elements<T>();
     Scratch scratch;
-    const float* const scale = as_floats(weight.data(), n, scratch.take<float>(n));
-    const float* const shift = bias.empty() ? nullptr : as_floats(bias.data(), n, scratch.take<float>(n));
     float* const factors = dropout ? scratch.take<float>(n) : nullptr;
-    float* const sum = scratch.take<float>(n);
-    float* const buffer = scratch.take<float>(n);
-    for (std::int64_t row = begin; row < end; ++row) {
-      const float* in;
-      if (residual) {
-        if (dropout) dropout_row(dropout, row, n, factors);
-        add_residual(residual.row(row), x.row(row), factors, s ? s.row(row) : nullptr, sum, n);
-        in = sum;
-      } else {
-        if (s) std::copy_n(x.row(row), n, s.row(row));
-        in = as_floats(x.row(row), n, sum);
-      }
-      const float average = lane_sum(n, [&](std::int64_t c) { return in[c]; }) / static_cast<float>(n);
-      const float variance =
-          lane_sum(n, [&](std::int64_t c) { return (in[c] - average) * (in[c] - average); }) /
-          static_cast<float>(n);
-      const float inverse = 1.0f / std::sqrt(variance + eps);
-      float* const out = float_target(y.row(row), buffer);
-      if (shift)
-        for (std::int64_t c = 0; c < n; ++c) out[c] = (in[c] - average) * inverse * scale[c] + shift[c];
-      else
-        for (std::int64_t c = 0; c < n; ++c) out[c] = (in[c] - average) * inverse * scale[c];
-      store(out, y.row(row), n);
-      mean[row] = average;
-      rstd[row] = inverse;
+    NormRow<T> row;
+    row.weight = as_floats(weight.data(), n, scratch.take<float>(n));
+    row.bias = bias.empty() ? nullptr : as_floats(bias.data(), n, scratch.take<float>(n));
+    row.factors = factors;
+    row.eps = eps;
+    row.buffer = scratch.take<float>(n);
+    for (std::int64_t i = begin; i < end; ++i) {
+      row.x = x.row(i);
+      if (residual) row.residual = residual.row(i);
+      if (dropout) dropout_row(dropout, i, n, factors);
+      if (s) row.s = s.row(i);
+      row.y = y.row(i);
+      elements.norm(row, n);
+      mean[i] = row.mean;
+      rstd[i] = row.rstd;
     }
   });
 }
@@ -67,33 +44,30 @@ void Norm<T>::layer_norm(MatrixView<const T> x, MatrixView<const T> residual, Dr
 template <class T>
 void Norm<T>::layer_norm_backward(MatrixView<const T> dy, MatrixView<const T> s, std::span<const T> weight,
                                   std::span<const W> mean, std::span<const W> rstd, MatrixView<T> ds,
-                                  std::span<W> weight_grad, std::span<W> bias_grad, bool accumulate) const {
+                                  std::span<W> weight_grad, std::span<W> bias_grad, bool accumulate,
+                                  DropoutView dropout, MatrixView<T> dx) const {
   const std::int64_t n = dy.cols;
   column_sums<2>(dy.rows, n, {weight_grad, bias_grad}, accumulate,
                  [&](std::int64_t begin, std::int64_t end, const std::array<float*, 2>& sums) {
+                   const ElementKernels<T>& elements = kernels().elements<T>();
                    Scratch scratch;
-                   const float* const scale = as_floats(weight.data(), n, scratch.take<float>(n));
-                   float* const dy_buffer = scratch.take<float>(n);
-                   float* const h = scratch.take<float>(n);  // (s - mean) rstd
-                   float* const buffer = scratch.take<float>(n);
-                   for (std::int64_t row = begin; row < end; ++row) {
-                     const float* const d = as_floats(dy.row(row), n, dy_buffer);
-                     const float* const in = as_floats(s.row(row), n, h);
-                     const float average = mean[row], inverse = rstd[row];
-                     for (std::int64_t c = 0; c < n; ++c) h[c] = (in[c] - average) * inverse;
-                     const float g_mean =
-                         lane_sum(n, [&](std::int64_t c) { return d[c] * scale[c]; }) / static_cast<float>(n);
-                     const float gh_mean =
-                         lane_sum(n, [&](std::int64_t c) { return d[c] * scale[c] * h[c]; }) /
-                         static_cast<float>(n);
-                     float* const out = float_target(ds.row(row), buffer);
-                     for (std::int64_t c = 0; c < n; ++c) {
-                       sums[0][c] += d[c] * h[c];
-                       sums[1][c] += d[c];
+                   float* const factors = dx ? scratch.take<float>(n) : nullptr;
+                   NormBackwardRow<T> row;
+                   row.weight = as_floats(weight.data(), n, scratch.take<float>(n));
+                   row.factors = factors;
+                   row.weight_sum = weight_grad.empty() ? nullptr : sums[0];
+                   row.bias_sum = bias_grad.empty() ? nullptr : sums[1];
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     row.dy = dy.row(i);
+                     row.s = s.row(i);
+                     row.mean = mean[i];
+                     row.rstd = rstd[i];
+                     row.ds = ds.row(i);
+                     if (dx) {
+                       dropout_row(dropout, i, n, factors);
+                       row.dx = dx.row(i);
                      }
-                     for (std::int64_t c = 0; c < n; ++c)
-                       out[c] = inverse * (d[c] * scale[c] - g_mean - h[c] * gh_mean);
-                     store(out, ds.row(row), n);
+                     elements.norm_backward(row, n);
                    }
                  });
 }
@@ -103,26 +77,20 @@ void Norm<T>::rms_norm(MatrixView<const T> x, MatrixView<const T> residual, std:
                        float eps, MatrixView<T> s, MatrixView<T> y, std::span<W> rstd) const {
   const std::int64_t n = x.cols;
   parallel_chunks(x.rows, rows_per_task(n), [&](std::int64_t begin, std::int64_t end) {
+    const ElementKernels<T>& elements = kernels().elements<T>();
     Scratch scratch;
-    const float* const scale = as_floats(weight.data(), n, scratch.take<float>(n));
-    float* const sum = scratch.take<float>(n);
-    float* const buffer = scratch.take<float>(n);
-    for (std::int64_t row = begin; row < end; ++row) {
-      const float* in;
-      if (residual) {
-        add_residual(residual.row(row), x.row(row), nullptr, s ? s.row(row) : nullptr, sum, n);
-        in = sum;
-      } else {
-        if (s) std::copy_n(x.row(row), n, s.row(row));
-        in = as_floats(x.row(row), n, sum);
-      }
-      const float squares =
-          lane_sum(n, [&](std::int64_t c) { return in[c] * in[c]; }) / static_cast<float>(n);
-      const float inverse = 1.0f / std::sqrt(squares + eps);
-      float* const out = float_target(y.row(row), buffer);
-      for (std::int64_t c = 0; c < n; ++c) out[c] = in[c] * inverse * scale[c];
-      store(out, y.row(row), n);
-      rstd[row] = inverse;
+    NormRow<T> row;
+    row.weight = as_floats(weight.data(), n, scratch.take<float>(n));
+    row.eps = eps;
+    row.centered = false;
+    row.buffer = scratch.take<float>(n);
+    for (std::int64_t i = begin; i < end; ++i) {
+      row.x = x.row(i);
+      if (residual) row.residual = residual.row(i);
+      if (s) row.s = s.row(i);
+      row.y = y.row(i);
+      elements.norm(row, n);
+      rstd[i] = row.rstd;
     }
   });
 }
@@ -134,24 +102,18 @@ void Norm<T>::rms_norm_backward(MatrixView<const T> dy, MatrixView<const T> s, s
   const std::int64_t n = dy.cols;
   column_sums<1>(dy.rows, n, {weight_grad}, accumulate,
                  [&](std::int64_t begin, std::int64_t end, const std::array<float*, 1>& sums) {
+                   const ElementKernels<T>& elements = kernels().elements<T>();
                    Scratch scratch;
-                   const float* const scale = as_floats(weight.data(), n, scratch.take<float>(n));
-                   float* const dy_buffer = scratch.take<float>(n);
-                   float* const h = scratch.take<float>(n);  // s rstd
-                   float* const buffer = scratch.take<float>(n);
-                   for (std::int64_t row = begin; row < end; ++row) {
-                     const float* const d = as_floats(dy.row(row), n, dy_buffer);
-                     const float* const in = as_floats(s.row(row), n, h);
-                     const float inverse = rstd[row];
-                     for (std::int64_t c = 0; c < n; ++c) h[c] = in[c] * inverse;
-                     const float gh_mean =
-                         lane_sum(n, [&](std::int64_t c) { return d[c] * scale[c] * h[c]; }) /
-                         static_cast<float>(n);
-                     float* const out = float_target(ds.row(row), buffer);
-                     for (std::int64_t c = 0; c < n; ++c) sums[0][c] += d[c] * h[c];
-                     for (std::int64_t c = 0; c < n; ++c)
-                       out[c] = inverse * (d[c] * scale[c] - h[c] * gh_mean);
-                     store(out, ds.row(row), n);
+                   NormBackwardRow<T> row;
+                   row.weight = as_floats(weight.data(), n, scratch.take<float>(n));
+                   row.centered = false;
+                   row.weight_sum = weight_grad.empty() ? nullptr : sums[0];
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     row.dy = dy.row(i);
+                     row.s = s.row(i);
+                     row.rstd = rstd[i];
+                     row.ds = ds.row(i);
+                     elements.norm_backward(row, n);
                    }
                  });
 }

@@ -9,16 +9,21 @@
 
 namespace attune::cpu {
 
-/// The master's numbers in the type that is computed with.
-inline void round_parameters(const ParameterChunk& chunk, const float* master) {
-  if (!chunk.rounded) return;
-  if (chunk.rounded_type == DType::bf16) {
-    narrow(master, static_cast<bfloat16*>(chunk.rounded), chunk.size);
-  } else if (chunk.rounded_type == DType::f64) {
+/// A chunk's place in the arena. bfloat16 copies are rounded in the same pass.
+inline ParameterPointers pointers(const ArenaView& arena, const ParameterChunk& chunk) {
+  const auto at = [&](float* array) { return array ? array + chunk.offset : nullptr; };
+  return {
+      at(arena.master), at(arena.grad), at(arena.first_moment), at(arena.second_moment),
+      chunk.rounded && chunk.rounded_type == DType::bf16 ? static_cast<bfloat16*>(chunk.rounded) : nullptr};
+}
+
+/// The master's numbers where they are computed with in another type than bfloat16.
+inline void copy_parameters(const ParameterChunk& chunk, const float* master) {
+  if (!chunk.rounded || chunk.rounded_type == DType::bf16) return;
+  if (chunk.rounded_type == DType::f64)
     std::copy_n(master, chunk.size, static_cast<double*>(chunk.rounded));
-  } else {
+  else
     std::copy_n(master, chunk.size, static_cast<float*>(chunk.rounded));
-  }
 }
 
 ATTUNE_INLINE void Optimizer::grad_norm(ArenaView arena, std::span<const ParameterChunk> chunks,
@@ -27,17 +32,7 @@ ATTUNE_INLINE void Optimizer::grad_norm(ArenaView arena, std::span<const Paramet
   auto* const squares = scratch.take<double>(static_cast<std::int64_t>(chunks.size()));
   parallel_for(static_cast<std::int64_t>(chunks.size()), [&](std::int64_t index) {
     const ParameterChunk& chunk = chunks[static_cast<std::size_t>(index)];
-    const float* const gradient = arena.grad + chunk.offset;
-    double sums[4] = {};
-    std::int64_t i = 0;
-    for (; i + 4 <= chunk.size; i += 4)
-      for (int lane = 0; lane < 4; ++lane) {
-        const double value = static_cast<double>(gradient[i + lane]);
-        sums[lane] += value * value;
-      }
-    for (; i < chunk.size; ++i)
-      sums[0] += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
-    squares[index] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    squares[index] = kernels().rows.sum_of_squares(arena.grad + chunk.offset, chunk.size);
   });
   double sum = 0.0;
   for (std::size_t i = 0; i < chunks.size(); ++i) sum += squares[i];
@@ -55,22 +50,18 @@ ATTUNE_INLINE void Optimizer::adamw(ArenaView arena, std::span<const ParameterCh
   parallel_for(static_cast<std::int64_t>(chunks.size()), [&](std::int64_t index) {
     const ParameterChunk& chunk = chunks[static_cast<std::size_t>(index)];
     const AdamWGroup group = groups[static_cast<std::size_t>(chunk.group)];
-    float* const p = arena.master + chunk.offset;
-    const float* const g = arena.grad + chunk.offset;
-    float* const m = arena.first_moment + chunk.offset;
-    float* const v = arena.second_moment + chunk.offset;
-    const float keep = 1.0f - group.lr * group.weight_decay;
-    const float beta1 = group.beta1, rest1 = 1.0f - group.beta1;
-    const float beta2 = group.beta2, rest2 = 1.0f - group.beta2;
-    const float step = group.lr / group.bias_correction1, eps = group.eps;
-    const float inverse_root = 1.0f / std::sqrt(group.bias_correction2);
-    for (std::int64_t i = 0; i < chunk.size; ++i) {
-      const float gradient = g[i] * factor;
-      m[i] = beta1 * m[i] + rest1 * gradient;
-      v[i] = beta2 * v[i] + rest2 * gradient * gradient;
-      p[i] = keep * p[i] - step * m[i] / (std::sqrt(v[i]) * inverse_root + eps);
-    }
-    round_parameters(chunk, p);
+    AdamWNumbers numbers{};
+    numbers.factor = factor;
+    numbers.keep = 1.0f - group.lr * group.weight_decay;
+    numbers.beta1 = group.beta1;
+    numbers.rest1 = 1.0f - group.beta1;
+    numbers.beta2 = group.beta2;
+    numbers.rest2 = 1.0f - group.beta2;
+    numbers.step = group.lr / group.bias_correction1;
+    numbers.inverse_root = 1.0f / std::sqrt(group.bias_correction2);
+    numbers.eps = group.eps;
+    kernels().rows.adamw(numbers, pointers(arena, chunk), chunk.size);
+    copy_parameters(chunk, arena.master + chunk.offset);
   });
 }
 
@@ -81,23 +72,19 @@ ATTUNE_INLINE void Optimizer::sgd(ArenaView arena, std::span<const ParameterChun
   parallel_for(static_cast<std::int64_t>(chunks.size()), [&](std::int64_t index) {
     const ParameterChunk& chunk = chunks[static_cast<std::size_t>(index)];
     const SgdGroup group = groups[static_cast<std::size_t>(chunk.group)];
-    float* const p = arena.master + chunk.offset;
-    const float* const g = arena.grad + chunk.offset;
-    if (group.momentum == 0.0f) {
-      for (std::int64_t i = 0; i < chunk.size; ++i)
-        p[i] -= group.lr * (g[i] * factor + group.weight_decay * p[i]);
-    } else {
-      float* const buffer = arena.first_moment + chunk.offset;
-      const float keep = group.first ? 0.0f : group.momentum,
-                  take = group.first ? 1.0f : 1.0f - group.dampening;
-      for (std::int64_t i = 0; i < chunk.size; ++i) {
-        const float gradient = g[i] * factor + group.weight_decay * p[i];
-        const float old = group.first ? 0.0f : buffer[i];  // at first it holds nothing
-        buffer[i] = keep * old + take * gradient;
-        p[i] -= group.lr * (group.nesterov ? gradient + group.momentum * buffer[i] : buffer[i]);
-      }
-    }
-    round_parameters(chunk, p);
+    SgdNumbers numbers{};
+    numbers.factor = factor;
+    numbers.weight_decay = group.weight_decay;
+    numbers.lr = group.lr;
+    numbers.momentum = group.momentum;
+    numbers.keep = group.momentum;
+    numbers.take = group.first ? 1.0f : 1.0f - group.dampening;
+    numbers.nesterov = group.nesterov;
+    numbers.is_first = group.first;
+    ParameterPointers at = pointers(arena, chunk);
+    if (group.momentum == 0.0f) at.first = nullptr;
+    kernels().rows.sgd(numbers, at, chunk.size);
+    copy_parameters(chunk, arena.master + chunk.offset);
   });
 }
 

@@ -36,21 +36,6 @@ float lane_sum(std::int64_t n, const F& term) {
   return sums[0];
 }
 
-/// The largest of x[0 .. n), -inf for none; a NaN may be passed over.
-inline float row_max(const float* x, std::int64_t n) {
-  float largest[lanes];
-  for (float& lane : largest) lane = -__builtin_inff();
-  std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (int lane = 0; lane < lanes; ++lane)
-      largest[lane] = x[i + lane] > largest[lane] ? x[i + lane] : largest[lane];
-  for (int lane = 0; i + lane < n; ++lane)
-    largest[lane] = x[i + lane] > largest[lane] ? x[i + lane] : largest[lane];
-  for (int half = lanes / 2; half > 0; half /= 2)
-    for (int lane = 0; lane < half; ++lane) largest[lane] = std::max(largest[lane], largest[lane + half]);
-  return largest[0];
-}
-
 inline void widen(const bfloat16* from, float* to, std::int64_t n) { kernels().rows.widen(from, to, n); }
 inline void widen(const float* from, float* to, std::int64_t n) {
   if (n > 0) std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(float));

@@ -45,7 +45,8 @@ struct Norm {
   /// With h = (s - mean) rstd and g = dy weight: ds = rstd (g - mean(g) - h mean(g h)).
   void layer_norm_backward(MatrixView<const T> dy, MatrixView<const T> s, std::span<const T> weight,
                            std::span<const W> mean, std::span<const W> rstd, MatrixView<T> ds,
-                           std::span<W> weight_grad, std::span<W> bias_grad, bool accumulate) const {
+                           std::span<W> weight_grad, std::span<W> bias_grad, bool accumulate,
+                           DropoutView dropout = {}, MatrixView<T> dx = {}) const {
     const auto normalized = [&](std::int64_t row, std::int64_t c) {
       return (double(s.row(row)[c]) - double(mean[row])) * double(rstd[row]);
     };
@@ -61,6 +62,9 @@ struct Norm {
         const double g = double(dy.row(row)[c]) * double(weight[c]);
         ds.row(row)[c] =
             T(double(rstd[row]) * (g - sum / double(n) - normalized(row, c) * sum_normalized / double(n)));
+        if (!dx) continue;
+        const double factor = dropout_factor(dropout, row, c);
+        dx.row(row)[c] = T(factor == 0.0 ? 0.0 : double(ds.row(row)[c]) * factor);
       }
     }
     for (std::int64_t c = 0; c < n; ++c) {
