@@ -42,7 +42,7 @@ FOR_ALL = {"version.hpp", "fwd.hpp"}
 
 # (what, pattern of the included name, where it may be included)
 THIRD_PARTY = [
-    ("Eigen", re.compile(r"(unsupported/)?Eigen/"), lambda path: path.startswith("backend/cpu/")),
+    ("Eigen", re.compile(r"(unsupported/)?Eigen/"), lambda path: False),
     ("nlohmann/json", re.compile(r"nlohmann/(?!json_fwd\.hpp)"), lambda path: path.endswith(".inl.hpp")),
     ("<regex>", re.compile(r"regex$"), lambda path: path.endswith(".inl.hpp")),
     ("<iostream>", re.compile(r"iostream$"), lambda path: path.endswith(".inl.hpp")),

@@ -17,11 +17,14 @@ endfunction()
 
 find_package(Threads REQUIRED)
 
-find_package(Eigen3 3.4 QUIET NO_MODULE)
-attune_fetch_headers(Eigen3::Eigen eigen3 "" https://gitlab.com/libeigen/eigen.git 3.4.0)
-
 find_package(nlohmann_json 3.10 QUIET)
 attune_fetch_headers(nlohmann_json::nlohmann_json nlohmann_json include https://github.com/nlohmann/json.git v3.11.3)
+
+# A measure for tests (compile time) and benchmarks (products); the library does not use it.
+if(ATTUNE_BUILD_TESTS OR ATTUNE_BUILD_BENCHMARKS)
+  find_package(Eigen3 3.4 QUIET NO_MODULE)
+  attune_fetch_headers(Eigen3::Eigen eigen3 "" https://gitlab.com/libeigen/eigen.git 3.4.0)
+endif()
 
 if(ATTUNE_BUILD_TESTS)
   find_package(doctest 2.4 QUIET)
