@@ -1,11 +1,12 @@
 // attune's side of train_step.py: the same steps on the same shapes, with random weights and tokens.
+#include <CLI/CLI.hpp>
 #include <attune/attune.hpp>
 #include <attune/backend/cpu/isa.hpp>
-#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,9 +36,10 @@ attune::Batch make_batch(std::int64_t batch, std::int64_t length, double ragged)
   attune::Batch result;
   attune::RandomStream random(0);
   for (std::int64_t b = 0; b < batch; ++b) {
-    const double place = batch > 1 ? 2.0 * static_cast<double>(b) / static_cast<double>(batch - 1) - 1.0 : 0.0;
-    const auto tokens = std::max<std::int64_t>(1, length + static_cast<std::int64_t>(
-                                                               place * ragged * static_cast<double>(length)));
+    const double place =
+        batch > 1 ? 2.0 * static_cast<double>(b) / static_cast<double>(batch - 1) - 1.0 : 0.0;
+    const auto tokens = std::max<std::int64_t>(
+        1, length + static_cast<std::int64_t>(place * ragged * static_cast<double>(length)));
     std::vector<std::int32_t> positions;
     for (std::int64_t i = 0; i < tokens; ++i) {
       positions.push_back(static_cast<std::int32_t>(i));
@@ -60,9 +62,10 @@ void run(const Options& options) {
     for (const std::int64_t length : options.length) {
       attune::Batch batch = make_batch(count, length, options.ragged);
       if (options.inference) batch.labels.clear();
-      std::vector<double> times;
+      std::vector<double> times, processor_times;
       for (int iteration = 0; iteration < options.warmup + options.iterations; ++iteration) {
         const auto begin = std::chrono::steady_clock::now();
+        const std::clock_t processor_begin = std::clock();
         if (options.inference) {
           const attune::NoGradGuard no_grad;
           model(batch);
@@ -73,18 +76,24 @@ void run(const Options& options) {
           optimizer->step();
         }
         const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - begin;
-        if (iteration >= options.warmup) times.push_back(taken.count());
+        if (iteration < options.warmup) continue;
+        times.push_back(taken.count());
+        processor_times.push_back(1e3 * static_cast<double>(std::clock() - processor_begin) / CLOCKS_PER_SEC);
       }
       std::sort(times.begin(), times.end());
+      std::sort(processor_times.begin(), processor_times.end());
       const double median = times[times.size() / 2];
       const attune::MemoryStats memory = attune::cpu::host_memory().stats();
       std::printf(
-          "{\"shape\": \"%s\", \"batch\": %lld, \"length\": %lld, \"precision\": \"%s\", \"threads\": %d, \"isa\": "
-          "\"%s\", \"median_ms\": %.2f, \"min_ms\": %.2f, \"max_ms\": %.2f, \"tokens_per_second\": %.0f, "
+          "{\"shape\": \"%s\", \"batch\": %lld, \"length\": %lld, \"precision\": \"%s\", \"threads\": %d, "
+          "\"isa\": "
+          "\"%s\", \"median_ms\": %.2f, \"min_ms\": %.2f, \"max_ms\": %.2f, \"processor_ms\": %.2f, "
+          "\"tokens_per_second\": %.0f, "
           "\"peak_mb\": %.0f}\n",
           options.shape.c_str(), static_cast<long long>(count), static_cast<long long>(length),
           options.precision.c_str(), attune::num_threads(),
-          std::string(attune::cpu::name_of(attune::cpu::active_isa())).c_str(), median, times.front(), times.back(),
+          std::string(attune::cpu::name_of(attune::cpu::active_isa())).c_str(), median, times.front(),
+          times.back(), processor_times[processor_times.size() / 2],
           static_cast<double>(batch.tokens()) / median * 1e3, static_cast<double>(memory.peak) / 1e6);
       std::fflush(stdout);
     }
@@ -99,7 +108,8 @@ int main(int argc, char** argv) {
   app.add_option("--batch", options.batch);
   app.add_option("--length", options.length);
   app.add_option("--precision", options.precision)->check(CLI::IsMember({"fp32", "bf16"}));
-  app.add_option("--ragged", options.ragged, "Spread of the lengths, 0 .. 1 of the length")->check(CLI::Range(0.0, 1.0));
+  app.add_option("--ragged", options.ragged, "Spread of the lengths, 0 .. 1 of the length")
+      ->check(CLI::Range(0.0, 1.0));
   app.add_option("--clip", options.clip, "0: no clipping");
   app.add_option("--threads", options.threads);
   app.add_option("--warmup", options.warmup)->check(CLI::NonNegativeNumber);

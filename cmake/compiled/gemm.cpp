@@ -11,6 +11,8 @@ template const ElementKernels<float>& Kernels::elements() const;
 template const ElementKernels<bfloat16>& Kernels::elements() const;
 template const GemmKernels<float>& Kernels::gemm() const;
 template const GemmKernels<bfloat16>& Kernels::gemm() const;
+template const GemmKernels<float>& Kernels::widening_gemm() const;
+template const GemmKernels<bfloat16>& Kernels::widening_gemm() const;
 template class PackedMatrix<float>;
 template class PackedMatrix<bfloat16>;
 

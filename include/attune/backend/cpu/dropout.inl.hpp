@@ -36,7 +36,7 @@ ATTUNE_INLINE void attention_dropout_row(const DropoutView& dropout, std::int64_
                                          std::int64_t keys, bool consecutive, float* factors) {
   const auto c1 = static_cast<std::uint32_t>(dropout.positions[query_row]);
   const auto c2 = static_cast<std::uint32_t>(dropout.samples[query_row]);
-  const std::uint32_t c3 = (dropout.site << 16) | static_cast<std::uint32_t>(head + 1);
+  const std::uint32_t c3 = attention_stream(dropout, head);
   if (keys == 0) return;
   if (consecutive)
     return dropout_words(dropout, static_cast<std::uint32_t>(key_positions[0]), keys, c1, c2, c3, factors);

@@ -111,6 +111,10 @@ struct ElementKernels {
   void (*combine)(Binary op, const T* a, const T* b, T* c, std::int64_t count);
   /// y = alpha x + beta y; beta = 0 does not read y
   void (*axpby)(float alpha, const T* x, float beta, T* y, std::int64_t count);
+  /// to[c * stride + d] = from[d * width + c] * factors[c] for c < columns of a panel [depth][width]; null
+  /// factors: 1
+  void (*store_panel)(const float* from, std::int64_t depth, int columns, const float* factors, T* to,
+                      std::int64_t stride);
 };
 
 /// Kernels over rows of floats; all may work in place.
@@ -141,6 +145,29 @@ struct RowKernels {
   double (*sum_of_squares)(const float* x, std::int64_t count);
   void (*adamw)(const AdamWNumbers& numbers, const ParameterPointers& at, std::int64_t count);
   void (*sgd)(const SgdNumbers& numbers, const ParameterPointers& at, std::int64_t count);
+};
+
+/// Dropout's factors of one head for the queries of a panel and keys whose positions follow one another from
+/// first_key.
+struct PanelDropout {
+  const std::uint32_t* positions = nullptr;  ///< of the queries
+  const std::uint32_t* samples = nullptr;
+  std::uint32_t stream = 0;  ///< the fourth word of the counter: site and head
+  std::uint32_t first_key = 0;
+  Philox::Key key{};
+  std::uint32_t threshold = 0;
+  float scale = 1.0f;
+};
+
+/// Attention on panels [keys][width] of scores, a query in each of `width` columns, GemmKernels<float>::cols.
+struct PanelKernels {
+  int width;
+  /// x = exp(x - top) .* factors, top and total as in RowKernels::attention_weights, for each column; 0 in a
+  /// column of -infinity
+  void (*weights)(float* x, const float* factors, std::int64_t keys, float* top, float* total);
+  /// RowKernels::attention_weights_backward for each column, lse being finite
+  void (*weights_backward)(float* p, float* ds, const float* factors, const float* lse, std::int64_t keys);
+  void (*dropout)(const PanelDropout& dropout, std::int64_t keys, float* factors);
 };
 
 /// The inner kernels of a matrix product with operands of type T.
@@ -175,11 +202,15 @@ struct Kernels {
   /// out[4 i .. 4 i + 3] = Philox(counter with counter[0] + i, key) for i < blocks
   void (*philox)(Philox::Counter counter, Philox::Key key, std::int64_t blocks, std::uint32_t* out);
   RowKernels rows;
+  PanelKernels panels;
 
   template <class T>
   const ElementKernels<T>& elements() const;
   template <class T>
   const GemmKernels<T>& gemm() const;
+  /// Those that pack T as floats.
+  template <class T>
+  const GemmKernels<T>& widening_gemm() const;
 };
 
 }  // namespace attune::cpu

@@ -62,4 +62,9 @@ const GemmKernels<T>& Kernels::gemm() const {
   return generic::gemm<T>;
 }
 
+template <class T>
+const GemmKernels<T>& Kernels::widening_gemm() const {
+  return isa == Isa::avx512_bf16 ? kernels(Isa::avx512).gemm<T>() : gemm<T>();
+}
+
 }  // namespace attune::cpu

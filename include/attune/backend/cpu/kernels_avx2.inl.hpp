@@ -28,16 +28,20 @@ namespace attune::cpu::avx2 {
 
 #include <attune/backend/cpu/row_kernels.inc>
 
+#include <attune/backend/cpu/attention_kernels.inc>
+
 #include <attune/backend/cpu/philox.inc>
 
 #include <attune/backend/cpu/gemm_kernels.inc>
+
+inline constexpr PanelKernels panel_kernels = {panel_width, panel_weights, panel_weights_backward, panel_dropout};
 
 template <class T>
 inline constexpr ElementKernels<T> elements = element_kernels<T>();
 template <class T>
 inline constexpr GemmKernels<T> gemm = gemm_kernels<Converted<T>>();
 
-inline constexpr Kernels kernels = {Isa::avx2, philox, row_kernels};
+inline constexpr Kernels kernels = {Isa::avx2, philox, row_kernels, panel_kernels};
 
 }  // namespace attune::cpu::avx2
 

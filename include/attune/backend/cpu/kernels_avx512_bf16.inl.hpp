@@ -70,7 +70,7 @@ inline constexpr const GemmKernels<T>& gemm = avx512::gemm<T>;
 template <>
 inline constexpr GemmKernels<bfloat16> gemm<bfloat16> = gemm_kernels<Bfloat16Pairs>();
 
-inline constexpr Kernels kernels = {Isa::avx512_bf16, avx512::philox, avx512::row_kernels};
+inline constexpr Kernels kernels = {Isa::avx512_bf16, avx512::philox, avx512::row_kernels, avx512::panel_kernels};
 
 }  // namespace attune::cpu::avx512_bf16
 

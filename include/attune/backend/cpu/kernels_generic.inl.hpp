@@ -16,6 +16,8 @@ namespace attune::cpu::generic {
 
 #include <attune/backend/cpu/row_kernels.inc>
 
+#include <attune/backend/cpu/attention_kernels.inc>
+
 #include <attune/backend/cpu/gemm_kernels.inc>
 
 inline void philox(Philox::Counter counter, Philox::Key key, std::int64_t blocks, std::uint32_t* out) {
@@ -25,11 +27,27 @@ inline void philox(Philox::Counter counter, Philox::Key key, std::int64_t blocks
   }
 }
 
+inline void panel_dropout(const PanelDropout& dropout, std::int64_t keys, float* factors) {
+  for (int c = 0; c < panel_width; ++c) {
+    const Philox::Counter query = {0, dropout.positions[c], dropout.samples[c], dropout.stream};
+    std::uint32_t block = dropout.first_key / 4;
+    for (std::int64_t j = -static_cast<std::int64_t>(dropout.first_key % 4); j < keys; j += 4, ++block) {
+      const Philox::Counter random = Philox::generate({block, query[1], query[2], query[3]}, dropout.key);
+      for (int word = 0; word < 4; ++word)
+        if (j + word >= 0 && j + word < keys)
+          factors[(j + word) * panel_width + c] =
+              random[static_cast<std::size_t>(word)] < dropout.threshold ? 0.0f : dropout.scale;
+    }
+  }
+}
+
+inline constexpr PanelKernels panel_kernels = {panel_width, panel_weights, panel_weights_backward, panel_dropout};
+
 template <class T>
 inline constexpr ElementKernels<T> elements = element_kernels<T>();
 template <class T>
 inline constexpr GemmKernels<T> gemm = gemm_kernels<Converted<T>>();
 
-inline constexpr Kernels kernels = {Isa::generic, philox, row_kernels};
+inline constexpr Kernels kernels = {Isa::generic, philox, row_kernels, panel_kernels};
 
 }  // namespace attune::cpu::generic
