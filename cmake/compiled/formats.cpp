@@ -1,6 +1,9 @@
 #include <attune/formats/checkpoint.inl.hpp>
 #include <attune/formats/ggml_blocks.inl.hpp>
 #include <attune/formats/gguf.inl.hpp>
+#include <attune/formats/gguf_checkpoint.inl.hpp>
+#include <attune/formats/gguf_config.inl.hpp>
+#include <attune/formats/gguf_convert.inl.hpp>
 #include <attune/formats/gguf_metadata.inl.hpp>
 #include <attune/formats/gguf_write.inl.hpp>
 #include <attune/formats/json.inl.hpp>

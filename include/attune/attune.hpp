@@ -16,6 +16,7 @@
 #include <attune/data/token_classification.hpp>
 #include <attune/device.hpp>
 #include <attune/formats/gguf.hpp>
+#include <attune/formats/gguf_convert.hpp>
 #include <attune/loss/cross_entropy.hpp>
 #include <attune/loss/elementwise_loss.hpp>
 #include <attune/loss/embedding_loss.hpp>

@@ -13,6 +13,7 @@
 #include <attune/core/inline.hpp>
 #include <attune/core/shape.hpp>
 #include <attune/formats/elements.hpp>
+#include <attune/formats/gguf_checkpoint.hpp>
 #include <attune/formats/safetensors.hpp>
 #include <attune/formats/torch_file.hpp>
 
@@ -21,16 +22,18 @@ namespace attune {
 /// One tensor of a checkpoint, whatever kind of file it lies in.
 struct CheckpointTensor {
   std::string name;
-  /// The name that safetensors files use: "F32", "F8_E4M3", ...
+  /// The name that safetensors files use: "F32", "F8_E4M3", ...; for blocks of a GGUF ggml's name: "Q4_K".
   std::string_view dtype_name;
-  /// Nothing for a type that attune cannot read; asking for its elements throws.
+  /// Of the elements that read() gives: f32 for a GGUF's blocks. Nothing for a type that attune cannot read; asking
+  /// for its elements throws.
   std::optional<DType> dtype;
   Shape shape;
   std::uint32_t file = 0;   // which of CheckpointReader::files()
   std::uint32_t entry = 0;  // its place in that file
 };
 
-/// The weights of a Hugging Face model directory, in one file or in shards.
+/// The weights of a Hugging Face model directory, in one file or in shards, or of a GGUF file under the names and
+/// in the layout of Hugging Face (see GgufCheckpoint).
 ///
 /// Looked for in this order: `model.safetensors`, `model.safetensors.index.json`, `pytorch_model.bin`,
 /// `pytorch_model.bin.index.json`. An index names the shard of each tensor ("weight_map"); shards are files
@@ -38,7 +41,7 @@ struct CheckpointTensor {
 /// over.
 class CheckpointReader {
  public:
-  /// Opens a directory, or one weights or index file. Throws IoError when there are no weights (it lists what
+  /// Opens a directory, or one weights, index or .gguf file. Throws IoError when there are no weights (it lists what
   /// was looked for) or a file cannot be read, FormatError when one is broken.
   static CheckpointReader open(const std::string& path);
   /// Opens the named weights or index file of a directory, such as "adapter_model.safetensors".
@@ -54,6 +57,9 @@ class CheckpointReader {
   TensorBytes read(const CheckpointTensor& tensor) const;
   /// Throws ConfigError when there is none of that name.
   TensorBytes read(std::string_view name) const;
+
+  /// The blocks of a quantised matrix of a GGUF file, rows in Hugging Face's order; nothing for anything else.
+  std::optional<QuantizedMatrix> read_quantized(const CheckpointTensor& tensor) const;
 
   /// Reads and converts a floating-point tensor to `float`, `double` or `bfloat16` (see convert_elements).
   /// `to` has as many elements as the shape. Throws ConfigError for integers, ShapeError when the size
@@ -74,6 +80,8 @@ class CheckpointReader {
   struct File {
     std::optional<SafetensorsFile> safetensors;
     std::optional<TorchFile> torch;
+    std::optional<GgufCheckpoint> gguf;
+    std::size_t size() const;
   };
 
   static CheckpointReader open_file(const std::string& path);

@@ -46,6 +46,8 @@ inline void check_shard_name(const std::string& index, const std::string& name) 
     problem = "has dots that lead elsewhere";
   else if (name.ends_with(".json"))
     problem = "is not a weights file";
+  else if (name.ends_with(".gguf"))
+    problem = "is a GGUF file";
   if (problem != nullptr) throw FormatError(index, -1, "shard name \"" + name + "\" " + problem);
 }
 
@@ -76,14 +78,18 @@ ATTUNE_INLINE CheckpointReader CheckpointReader::open_file(const std::string& pa
   } else {
     reader.add_file(path);
     const File& file = reader.opened_.front();
-    const std::size_t count = file.torch ? file.torch->entries().size() : file.safetensors->entries().size();
-    for (std::size_t entry = 0; entry < count; ++entry)
+    for (std::size_t entry = 0; entry < file.size(); ++entry)
       reader.add_tensor(0, static_cast<std::uint32_t>(entry));
     if (file.safetensors) reader.metadata_ = file.safetensors->metadata();
   }
   detail::sort_items(reader.tensors_,
                      [](const CheckpointTensor& a, const CheckpointTensor& b) { return a.name < b.name; });
   return reader;
+}
+
+ATTUNE_INLINE std::size_t CheckpointReader::File::size() const {
+  if (gguf) return gguf->entries().size();
+  return torch ? torch->entries().size() : safetensors->entries().size();
 }
 
 ATTUNE_INLINE void CheckpointReader::open_index(const std::string& path) {
@@ -116,6 +122,8 @@ ATTUNE_INLINE void CheckpointReader::add_file(const std::string& path) {
   // What torch.save writes has many names; safetensors files have one.
   if (path.ends_with(".safetensors"))
     file.safetensors = SafetensorsFile::open(path);
+  else if (path.ends_with(".gguf"))
+    file.gguf = GgufCheckpoint::open(path);
   else
     file.torch = TorchFile::open(path);
   files_.push_back(path);
@@ -126,7 +134,13 @@ ATTUNE_INLINE void CheckpointReader::add_tensor(std::uint32_t file, std::uint32_
   CheckpointTensor& tensor = tensors_.emplace_back();
   tensor.file = file;
   tensor.entry = entry;
-  if (opened.torch) {
+  if (opened.gguf) {
+    const GgufCheckpointEntry& from = opened.gguf->entries()[entry];
+    tensor.name = from.name;
+    tensor.dtype_name = opened.gguf->file().tensors()[from.tensor].type_name();
+    if (from.readable) tensor.dtype = from.dtype;
+    tensor.shape = from.shape;
+  } else if (opened.torch) {
     const TorchEntry& from = opened.torch->entries()[entry];
     tensor.name = from.name;
     tensor.dtype_name = name_of(from.dtype);
@@ -150,8 +164,16 @@ ATTUNE_INLINE const CheckpointTensor* CheckpointReader::find(std::string_view na
 
 ATTUNE_INLINE TensorBytes CheckpointReader::read(const CheckpointTensor& tensor) const {
   const File& file = opened_[tensor.file];
+  if (file.gguf) return file.gguf->read(file.gguf->entries()[tensor.entry]);
   if (file.torch) return file.torch->read(file.torch->entries()[tensor.entry]);
   return TensorBytes(file.safetensors->bytes(file.safetensors->entries()[tensor.entry]));
+}
+
+ATTUNE_INLINE std::optional<QuantizedMatrix> CheckpointReader::read_quantized(
+    const CheckpointTensor& tensor) const {
+  const File& file = opened_[tensor.file];
+  if (!file.gguf) return std::nullopt;
+  return file.gguf->read_quantized(file.gguf->entries()[tensor.entry]);
 }
 
 ATTUNE_INLINE TensorBytes CheckpointReader::read(std::string_view name) const {

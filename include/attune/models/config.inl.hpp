@@ -7,12 +7,13 @@
 #include <nlohmann/json.hpp>
 
 #include <attune/core/log.hpp>
+#include <attune/formats/gguf_config.hpp>
 #include <attune/models/config.hpp>
 
 namespace attune::detail {
 
 inline JsonObject read_config(const std::string& directory, const char* expected_type) {
-  const JsonObject config = JsonObject::read((std::filesystem::path(directory) / "config.json").string());
+  const JsonObject config = read_model_config(directory);
   const auto type = config.get<std::string>("model_type");
   if (type != expected_type)
     config.refuse("model_type", std::string("expected ") + expected_type + ", found " + type);
@@ -263,8 +264,7 @@ ATTUNE_INLINE void DistilBertConfig::save(const std::string& directory,
 }
 
 ATTUNE_INLINE std::string read_model_type(const std::string& directory) {
-  return JsonObject::read((std::filesystem::path(directory) / "config.json").string())
-      .get<std::string>("model_type");
+  return read_model_config(directory).get<std::string>("model_type");
 }
 
 }  // namespace attune
