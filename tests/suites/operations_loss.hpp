@@ -3,7 +3,10 @@
 #include <attune/loss/cross_entropy.hpp>
 #include <attune/loss/elementwise_loss.hpp>
 #include <attune/loss/embedding_loss.hpp>
+#include <attune/loss/linear_cross_entropy.hpp>
+#include <attune/ops/binary.hpp>
 #include <attune/ops/l2_normalize.hpp>
+#include <attune/ops/linear.hpp>
 
 #include "suites/operations.hpp"
 
@@ -53,6 +56,45 @@ void add_cross_entropy_operations(OperationTable<B>& table) {
 }
 
 template <class B>
+void add_linear_cross_entropy_operations(OperationTable<B>& table) {
+  using Labels = std::vector<std::int32_t>;
+  constexpr std::int32_t no = ignore_index;
+  struct Spec {
+    const char* name;
+    std::int64_t features, classes;
+    Labels labels;
+    LinearCrossEntropyOptions options{};
+  };
+  Labels many;
+  for (std::int32_t i = 0; i < 150; ++i) many.push_back(i % 7 == 0 ? no : i * i % 83);
+  for (const Spec& spec : std::vector<Spec>{{"plain", 4, 5, {3, 0, 4, 4}},
+                                            {"one row", 3, 3, {1}},
+                                            {"ignored rows", 4, 5, {3, no, 4, no}},
+                                            {"smoothed", 4, 5, {3, no, 4, 0}, {.label_smoothing = 0.2f}},
+                                            {"several chunks", 6, 83, many, {.chunk_elements = 83 * 40}}}) {
+    const auto n = static_cast<std::int64_t>(spec.labels.size());
+    // Inputs lie in [-1, 1], so a logit below `features`. Gradients are sums of differences of probabilities
+    // over the count, which is rounded to T before the products.
+    const auto features = static_cast<double>(spec.features);
+    table.add(std::string("linear_cross_entropy: ") + spec.name,
+              {{{n, spec.features}}, {{spec.classes, spec.features}, Source::parameter}},
+              {0, 0, roundings(spec.classes) + roundings(n) + 16, 9 + features},
+              {3, 2, 64 + roundings(n + spec.classes), 4}, [spec](const auto& in) {
+                return linear_cross_entropy(in.x(0), in.p(1), std::span<const std::int32_t>(spec.labels),
+                                            spec.options);
+              });
+  }
+  table.add(
+      "linear_cross_entropy: the same as a linear layer and a loss, both at once",
+      {{{4, 3}}, {{5, 3}, Source::parameter}}, {1, 3, 80, 24}, {8, 4, 160, 8}, [](const auto& in) {
+        static const Labels labels{3, 0, no, 4};
+        const auto fused = linear_cross_entropy(in.x(0), in.p(1), std::span<const std::int32_t>(labels));
+        const auto plain = cross_entropy(linear(in.x(0), in.p(1)), std::span<const std::int32_t>(labels));
+        return fused + plain;
+      });
+}
+
+template <class B>
 void add_other_losses(OperationTable<B>& table) {
   for (const Shape& shape : {Shape{1}, Shape{4}, Shape{3, 5}, Shape{290, 67}}) {
     std::vector<float> targets, classes;
@@ -95,6 +137,7 @@ template <class B>
 OperationTable<B> loss_operations() {
   OperationTable<B> table;
   add_cross_entropy_operations(table);
+  add_linear_cross_entropy_operations(table);
   add_other_losses(table);
   return table;
 }

@@ -18,10 +18,10 @@ namespace attune {
 // and parameter gradients. All sums are in W or wider and in an order that does not depend on the number of
 // threads.
 //
-// Unless said otherwise an output is overwritten and must not overlap an input; elementwise kernels, rope and
-// linear_activation_backward may work in place. `accumulate` adds to the output instead. An empty span or a
-// null view stands for an operand that is not there. Elements between cols and stride are neither read nor
-// written.
+// Unless said otherwise an output is overwritten and must not overlap an input; elementwise kernels, rope,
+// linear_activation_backward and cross_entropy_backward may work in place. `accumulate` adds to the output
+// instead. An empty span or a null view stands for an operand that is not there. Elements between cols and
+// stride are neither read nor written.
 
 /// matmul: c = alpha * op(a) op(b) + beta * c, for `batch` matrices that lie batch_stride_* elements apart.
 struct MatmulOptions {

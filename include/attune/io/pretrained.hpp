@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <attune/core/dtype.hpp>
@@ -58,6 +59,25 @@ struct SaveSource {
   std::function<void(std::byte*)> read;  // writes the elements to the host
 };
 void save_sources(const std::vector<SaveSource>& sources, const std::string& path);
+/// Transposes a row-major matrix of elements of 2, 4 or 8 bytes in place.
+void transpose_elements(std::byte* values, std::int64_t rows, std::int64_t cols, std::size_t element_size);
+
+/// The shape under which a checkpoint holds a parameter.
+template <class B>
+Shape stored_shape(const NamedParameter<B>& parameter) {
+  Shape shape = parameter.shape();
+  if (parameter.state->stored_transposed) std::swap(shape[0], shape[1]);
+  return shape;
+}
+/// The transpose of a row-major matrix.
+template <class V>
+std::vector<V> transposed_matrix(std::span<const V> values, std::int64_t rows, std::int64_t cols) {
+  std::vector<V> result(values.size());
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = 0; c < cols; ++c)
+      result[static_cast<std::size_t>(c * rows + r)] = values[static_cast<std::size_t>(r * cols + c)];
+  return result;
+}
 
 template <class W, class B>
 void assign_rows(const NamedParameter<B>& parameter, std::span<const W> values) {
@@ -76,15 +96,22 @@ void assign_rows(const NamedParameter<B>& parameter, std::span<const W> values) 
   state.value.mark_changed();
 }
 
+template <class W, class B>
+void assign_stored(const NamedParameter<B>& parameter, std::span<const W> values) {
+  if (!parameter.state->stored_transposed) return assign_rows<W>(parameter, values);
+  const Shape shape = stored_shape(parameter);
+  assign_rows<W>(parameter, transposed_matrix(values, shape[0], shape[1]));
+}
+
 template <class B>
 LoadTarget load_target(const NamedParameter<B>& parameter) {
-  LoadTarget target{parameter.name, parameter.shape(), parameter.state->init, {}, {}};
+  LoadTarget target{parameter.name, stored_shape(parameter), parameter.state->init, {}, {}};
   if (parameter.state->dtype == DType::f64)
     target.assign_double = [parameter](std::span<const double> values) {
-      assign_rows<double>(parameter, values);
+      assign_stored<double>(parameter, values);
     };
   else
-    target.assign = [parameter](std::span<const float> values) { assign_rows<float>(parameter, values); };
+    target.assign = [parameter](std::span<const float> values) { assign_stored<float>(parameter, values); };
   return target;
 }
 
@@ -129,8 +156,11 @@ void save_parameters(const ParameterList<B>& parameters, const std::string& path
     const auto offset = static_cast<std::size_t>(parameter.offset()) * size_of(dtype);
     const auto bytes = static_cast<std::size_t>(parameter.size()) * size_of(dtype);
     const Storage<B> storage = (frozen ? state.value : state.master).slice(offset, bytes);
-    sources.push_back({parameter.name, dtype, parameter.shape(), [storage, bytes](std::byte* host) {
+    const Shape stored = detail::stored_shape(parameter), shape = parameter.shape();
+    const bool transposed = parameter.state->stored_transposed;
+    sources.push_back({parameter.name, dtype, stored, [=](std::byte* host) {
                          if (bytes > 0) storage.device().download(host, storage.data(), bytes);
+                         if (transposed) detail::transpose_elements(host, shape[0], shape[1], size_of(dtype));
                        }});
   }
   detail::save_sources(sources, path);

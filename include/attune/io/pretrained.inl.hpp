@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <utility>
 
@@ -113,6 +114,15 @@ ATTUNE_INLINE LoadReport load_targets(const std::vector<LoadTarget>& targets, co
   }
   if (!report.complete()) log(LogLevel::info, directory + ": " + report.to_string());
   return report;
+}
+
+ATTUNE_INLINE void transpose_elements(std::byte* values, std::int64_t rows, std::int64_t cols,
+                                      std::size_t element_size) {
+  const std::vector<std::byte> from(values, values + static_cast<std::size_t>(rows * cols) * element_size);
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = 0; c < cols; ++c)
+      std::memcpy(values + static_cast<std::size_t>(c * rows + r) * element_size,
+                  from.data() + static_cast<std::size_t>(r * cols + c) * element_size, element_size);
 }
 
 ATTUNE_INLINE void save_sources(const std::vector<SaveSource>& sources, const std::string& path) {

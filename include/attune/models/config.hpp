@@ -20,7 +20,8 @@ struct PretrainedOptions {
   std::optional<double> hidden_dropout{};     ///< in place of the config's hidden dropout
   std::optional<double> attention_dropout{};  ///< in place of the config's attention dropout
   std::optional<double> classifier_dropout{};
-  std::uint64_t seed = 42;               ///< of new parameters and of dropout
+  std::uint64_t seed = 42;  ///< of new parameters and of dropout
+  bool frozen = false;  ///< nothing trains, and bfloat16 parameters never have a float master: for adapters
   bool ignore_mismatched_sizes = false;  ///< parameters of another shape begin anew instead of being an error
 };
 

@@ -47,9 +47,10 @@ inline double probability(const JsonObject& config, const char* field, double fa
   return value;
 }
 
-inline double positive_number(const JsonObject& config, const char* field, double fallback) {
+inline double positive_number(const JsonObject& config, const char* field, double fallback,
+                              double below = 1e3) {
   const double value = config.get<double>(field, fallback);
-  if (!(value > 0.0 && value < 1e3))
+  if (!(value > 0.0 && value < below))
     config.refuse(field, "expected a positive number, found " + std::to_string(value));
   return value;
 }

@@ -32,6 +32,7 @@ class EncoderBase : public PretrainedModel<Derived, T, B> {
   static constexpr const char* base_model_prefix = Family::encoder_name;
   static std::string layer_prefix() { return Derived::encoder_part(Family::layers); }
   static std::vector<std::string> ignored_keys() { return Family::ignored_keys(); }
+  static std::vector<std::string> embedding_patterns() { return {"*embeddings.*"}; }
   static std::string architecture() { return std::string(Family::class_name) + Derived::head_name; }
   /// The name of a part of the encoder in this model.
   static std::string encoder_part(const char* part) { return std::string(Family::encoder_name) + "." + part; }
@@ -44,6 +45,7 @@ class EncoderBase : public PretrainedModel<Derived, T, B> {
   static Derived from_pretrained(const std::string& directory, const PretrainedOptions& options = {},
                                  const B& device = B()) {
     Derived model(Config::from_pretrained(directory, options), device);
+    if (options.frozen) model.freeze("*");
     model.load(directory, options, model.config.initializer_range);
     return model;
   }

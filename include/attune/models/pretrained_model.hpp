@@ -17,10 +17,12 @@ namespace attune {
 /// What every model shares, over the parts that Derived::visit names. Derived has
 ///
 ///     static std::string architecture();               // as in config.json's "architectures"
-///     static constexpr const char* base_model_prefix;  // "bert": may be missing from, or extra in, a
-///     checkpoint's names static std::string layer_prefix();               // "bert.encoder.layer." static
-///     std::vector<std::string> ignored_keys();  // of checkpoints; see LoadOptions std::int64_t num_layers()
-///     const; Config config;                                   // with save(directory, architecture)
+///     static constexpr const char* base_model_prefix;  // "bert": may be missing from, or extra in, names
+///     static std::string layer_prefix();               // "bert.encoder.layer."
+///     static std::vector<std::string> embedding_patterns();  // the names of what lies below the layers
+///     static std::vector<std::string> ignored_keys();        // of checkpoints; see LoadOptions
+///     std::int64_t num_layers() const;
+///     Config config;                                   // with save(directory, architecture)
 ///
 /// Models are moved, not copied.
 template <class Derived, class T, class B>
@@ -53,11 +55,11 @@ class PretrainedModel {
   /// Throws ConfigError when there are fewer layers.
   void freeze_layers(std::int64_t count) {
     check_layer_count("freeze_layers", count);
-    freeze("*embeddings.*");
+    for (const std::string& pattern : Derived::embedding_patterns()) freeze(pattern);
     for (std::int64_t i = 0; i < count; ++i) freeze(layer_pattern(i));
   }
-  /// The topmost `count` layers train, whatever was frozen before, and nothing below them does. The head stays as it
-  /// is. Throws ConfigError when there are fewer layers.
+  /// The topmost `count` layers train, whatever was frozen before, and nothing below them does. The head
+  /// stays as it is. Throws ConfigError when there are fewer layers.
   void unfreeze_top_layers(std::int64_t count) {
     check_layer_count("unfreeze_top_layers", count);
     const std::int64_t layers = self().num_layers();
@@ -73,10 +75,14 @@ class PretrainedModel {
   const LoadReport& load_report() const { return load_report_; }
 
   /// Writes config.json and model.safetensors (float masters) so that transformers loads the directory
-  /// unchanged. The directory is made when it is missing. Throws IoError.
+  /// unchanged. The directory is made when it is missing. Adapters are left out, unless they are merged.
+  /// Throws IoError.
   void save_pretrained(const std::string& directory) const {
     self().config.save(directory, Derived::architecture());
-    save_parameters(parameters(), directory + "/model.safetensors");
+    ParameterList<B> own = parameters();
+    std::erase_if(own.items,
+                  [](const auto& parameter) { return parameter.name.find(".lora_") != std::string::npos; });
+    save_parameters(own, directory + "/model.safetensors");
   }
 
  protected:
@@ -99,7 +105,9 @@ class PretrainedModel {
   }
 
  private:
-  static std::string layer_pattern(std::int64_t layer) { return Derived::layer_prefix() + std::to_string(layer) + ".*"; }
+  static std::string layer_pattern(std::int64_t layer) {
+    return Derived::layer_prefix() + std::to_string(layer) + ".*";
+  }
   void check_layer_count(const char* function, std::int64_t count) const {
     if (count >= 0 && count <= self().num_layers()) return;
     throw ConfigError(std::string(function) + ": the model has " + std::to_string(self().num_layers()) +

@@ -1,31 +1,44 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
+
+#include <attune/nn/linear_adapter.hpp>
 #include <attune/ops/linear.hpp>
+#include <attune/ops/unary.hpp>
 
 namespace attune {
 
-/// y = x W^T + b, as torch.nn.Linear: weight [out, in], bias [out].
+/// y = x W^T + b, as torch.nn.Linear: weight [out, in], bias [out]. Adapters change y when there are any.
 template <class T, class B>
 struct Linear {
   Parameter<T, B> weight, bias;
+  std::shared_ptr<LinearAdapters<T, B>> adapters{};
 
   Linear() = default;
   /// `fused` layers of equal size in one: see Parameter.
   Linear(const B& device, std::int64_t in_features, std::int64_t out_features, bool with_bias = true,
          int fused = 1)
-      : weight(device, {out_features, in_features}, Init::normal, fused) {
+      : weight(device, {out_features, in_features}, Init::normal, fused),
+        adapters(std::make_shared<LinearAdapters<T, B>>()) {
     if (with_bias) bias = Parameter<T, B>(device, {out_features}, Init::zeros, fused);
   }
 
   Tensor<T, B> operator()(const Tensor<T, B>& x, Unary activation = Unary::identity) const {
-    return linear(x, weight, bias, activation);
+    if (!adapters || adapters->slots.empty()) return linear(x, weight, bias, activation);
+    Tensor<T, B> y = linear(x, weight, bias);
+    for (const auto& slot : adapters->slots)
+      if (slot.active && slot.row_begin >= weight.row_begin() && slot.row_end <= weight.row_end())
+        y = slot.adapter->adapted(y, x, slot.row_begin - weight.row_begin());
+    return activation == Unary::identity ? y : unary(activation, y);
   }
 
-  /// Some output features as a layer of their own, sharing the parameters.
+  /// Some output features as a layer of their own, sharing the parameters and adapters.
   Linear rows(std::int64_t begin, std::int64_t end) const {
     Linear part;
     part.weight = weight.rows(begin, end);
     if (bias) part.bias = bias.rows(begin, end);
+    part.adapters = adapters;
     return part;
   }
 
@@ -33,6 +46,12 @@ struct Linear {
   static void visit(Self& self, Visitor&& part) {
     part("weight", self.weight);
     part("bias", self.bias);
+    if (!self.adapters) return;
+    for (auto& slot : self.adapters->slots) {
+      if (slot.row_begin != self.weight.row_begin() || slot.row_end != self.weight.row_end()) continue;
+      for (auto& own : slot.adapter->parts()) part(own.name + "." + slot.name + ".weight", own.parameter);
+      part("lora_dropout." + slot.name, slot.adapter->dropout);
+    }
   }
 };
 

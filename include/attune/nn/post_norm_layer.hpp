@@ -87,6 +87,7 @@ struct PostNormLayer {
     AttentionSettings<B> settings = attention_settings(pass, x.shape().back());
     settings.query_segments = pass.segments;
     settings.mask = attention_dropout.mask(pass.random, pass.keys);
+    const AdapterRows<B> rows(pass.random, pass.keys);
     return finish(attention(qkv(x), settings), x, pass, pass.keys);
   }
 
@@ -97,7 +98,9 @@ struct PostNormLayer {
     settings.query_segments = pass.picked_segments;
     settings.mask = attention_dropout.mask(pass.random, pass.picked_keys);
     const Tensor<T, B> rows = gather_rows(x, pass.picked);
-    const Tensor<T, B> q = qkv.rows(0, features)(rows), kv = qkv.rows(features, 3 * features)(x);
+    const Tensor<T, B> q = on_rows(qkv.rows(0, features), rows, pass, pass.picked_keys);
+    const Tensor<T, B> kv = on_rows(qkv.rows(features, 3 * features), x, pass, pass.keys);
+    const AdapterRows<B> picked_rows(pass.random, pass.picked_keys);
     return finish(attention(q, kv, settings), rows, pass, pass.picked_keys);
   }
 
@@ -109,6 +112,12 @@ struct PostNormLayer {
     settings.head_size = features / num_heads;
     settings.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(settings.head_size)));
     return settings;
+  }
+
+  static Tensor<T, B> on_rows(const Linear<T, B>& layer, const Tensor<T, B>& x, const EncoderPass<B>& pass,
+                              const RowKeys<B>& keys) {
+    const AdapterRows<B> rows(pass.random, keys);
+    return layer(x);
   }
 
   Tensor<T, B> finish(const Tensor<T, B>& attended, const Tensor<T, B>& x, const EncoderPass<B>& pass,
@@ -126,10 +135,11 @@ Tensor<T, B> run_layers(const std::vector<Layer>& layers, Tensor<T, B> x, const 
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const bool last = picked && i + 1 == layers.size();
     if (checkpointed && detail::grad_enabled() && (x.requires_grad() || any_trainable(layers[i]))) {
-      // A copy of the layer: its parameters are handles, and its dropouts stay as they are now until backward.
-      x = checkpoint(
-          [layer = layers[i], pass, last](const Tensor<T, B>& in) { return last ? layer.picked(in, pass) : layer(in, pass); },
-          x);
+      // A copy of the layer: its parameters are handles, and its dropouts stay as they are now until
+      // backward.
+      x = checkpoint([layer = layers[i], pass, last](
+                         const Tensor<T, B>& in) { return last ? layer.picked(in, pass) : layer(in, pass); },
+                     x);
     } else {
       x = last ? layers[i].picked(x, pass) : layers[i](x, pass);
     }

@@ -24,6 +24,7 @@ struct ParameterState {
   bool has_grad = false;    ///< false: `grad` holds nothing that counts, the first writer overwrites it
   std::uint64_t owner = 0;  ///< the optimizer that holds it in its arena
   Init init = Init::zeros;
+  bool stored_transposed = false;  ///< a checkpoint holds the matrix as [columns, rows]: GPT-2's "Conv1D"
   /// For each row range that has its own name, whether it trains. One range unless the parameter is fused.
   struct Part {
     std::int64_t row_begin, row_end;
@@ -92,7 +93,8 @@ class Parameter {
     return false;
   }
 
-  /// Stops these rows from training, when they are all of a part. See set_trainable() in parameter_list.hpp for more.
+  /// Stops these rows from training, when they are all of a part. See set_trainable() in parameter_list.hpp
+  /// for more.
   void freeze() const {
     for (auto& part : state_->parts)
       if (part.row_begin >= begin_ && part.row_end <= row_end()) part.trainable = false;

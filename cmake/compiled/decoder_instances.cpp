@@ -1,0 +1,1 @@
+#include <attune/models/decoders.hpp>

@@ -1,0 +1,2 @@
+#include <attune/peft/adapter_file.inl.hpp>
+#include <attune/peft/lora_config.inl.hpp>
