@@ -34,6 +34,14 @@ CASES = {
         r=3, lora_alpha=5, target_modules="all-linear", use_rslora=True, task_type="CAUSAL_LM")),
     "gpt2_lora": ("decoders/gpt2_lm", dict(
         r=4, lora_alpha=4, target_modules=["c_attn", "mlp.c_proj"], fan_in_fan_out=True, task_type="CAUSAL_LM")),
+    "llama_dora": ("decoders/llama_lm_tied_biases", dict(
+        r=3, lora_alpha=6, target_modules=["q_proj", "o_proj", "up_proj"], use_dora=True, task_type="CAUSAL_LM")),
+    "gpt2_dora": ("decoders/gpt2_lm", dict(
+        r=2, lora_alpha=4, target_modules=["c_attn", "mlp.c_fc"], fan_in_fan_out=True, use_dora=True,
+        task_type="CAUSAL_LM")),
+    "bert_dora": ("cases/bert_cls_gelu", dict(
+        r=2, lora_alpha=3, target_modules=["query", "value"], use_dora=True, task_type="SEQ_CLS",
+        modules_to_save=["classifier"])),
     "bert_lora": ("cases/bert_cls_gelu", dict(
         r=4, lora_alpha=16, target_modules=["query", "value", "output.dense"], task_type="SEQ_CLS",
         modules_to_save=["classifier"])),
@@ -69,6 +77,8 @@ def generate_case(name, base_name, options):
         with torch.no_grad():
             for parameter in trained.values():
                 values = (rng.standard_normal(parameter.shape) * 0.2).astype(np.float32)
+                if parameter.dim() == 1 and parameter.shape[0] > 4:  # a magnitude: near what it began as
+                    values = (parameter.numpy() * (1 + values)).astype(np.float32)
                 parameter.copy_(torch.from_numpy(values.astype(np.float64)))
         batch = batch_of(source)
         with base.OnlyFloat64() as mode:

@@ -137,11 +137,15 @@ TEST_CASE("lora: logits, gradients and merged weights are PEFT's") {
   check_case<LlamaForCausalLM<float, Cpu>>("llama_rslora_all");
   check_case<Gpt2ForCausalLM<float, Cpu>>("gpt2_lora");
   check_case<BertForSequenceClassification<float, Cpu>>("bert_lora");
+  check_case<LlamaForCausalLM<float, Cpu>>("llama_dora");
+  check_case<Gpt2ForCausalLM<float, Cpu>>("gpt2_dora");
+  check_case<BertForSequenceClassification<float, Cpu>>("bert_dora");
 }
 
 TEST_CASE("lora: the same in double") {
   check_case<LlamaForCausalLM<double, Reference>>("llama_lora");
   check_case<Gpt2ForCausalLM<double, Reference>>("gpt2_lora");
+  check_case<LlamaForCausalLM<double, Reference>>("llama_dora");
 }
 
 TEST_CASE("lora: trains alone, from nothing, with dropout and checkpointing") {
@@ -251,8 +255,7 @@ TEST_CASE("lora: several adapters, modules that are saved whole, and removal") {
   model.save_pretrained(directory.path() + "/model");
   const CheckpointReader saved = CheckpointReader::open(directory.path() + "/model");
   CHECK(saved.find("score.weight"));
-  for (const auto& tensor : saved.tensors())
-    CHECK(tensor.name.find("lora") == std::string::npos);
+  for (const auto& tensor : saved.tensors()) CHECK(tensor.name.find("lora") == std::string::npos);
   second.remove();
   first.remove();
   CHECK(logits() == before);
@@ -284,7 +287,7 @@ TEST_CASE("lora: what does not fit is refused by name") {
   CHECK(read(R"(, "r": 2, "lora_alpha": 3)").scale_of("model.layers.0.self_attn.q_proj") == 1.5);
   CHECK(read(R"(, "r": 4, "use_rslora": true)").scale_of("q_proj") == 4.0);
   for (const char* fields :
-       {R"(, "bias": "all")", R"(, "use_dora": true)", R"(, "layers_to_transform": [1])",
+       {R"(, "bias": "all")", R"(, "use_qalora": true)", R"(, "layers_to_transform": [1])",
         R"(, "init_lora_weights": "pissa")", R"(, "rank_pattern": {"^q.*": 2})", R"(, "r": -1)",
         R"(, "lora_dropout": 1.0)", R"(, "trainable_token_indices": [1])"}) {
     CAPTURE(fields);

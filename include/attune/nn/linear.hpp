@@ -27,9 +27,11 @@ struct Linear {
   Tensor<T, B> operator()(const Tensor<T, B>& x, Unary activation = Unary::identity) const {
     if (!adapters || adapters->slots.empty()) return linear(x, weight, bias, activation);
     Tensor<T, B> y = linear(x, weight, bias);
-    for (const auto& slot : adapters->slots)
-      if (slot.active && slot.row_begin >= weight.row_begin() && slot.row_end <= weight.row_end())
-        y = slot.adapter->adapted(y, x, slot.row_begin - weight.row_begin());
+    for (const auto& slot : adapters->slots) {
+      if (!slot.active || slot.row_begin < weight.row_begin() || slot.row_end > weight.row_end()) continue;
+      const std::int64_t begin = slot.row_begin - weight.row_begin(), end = slot.row_end - weight.row_begin();
+      y = slot.adapter->adapted(y, x, begin, weight.rows(begin, end), bias ? bias.rows(begin, end) : bias);
+    }
     return activation == Unary::identity ? y : unary(activation, y);
   }
 

@@ -56,10 +56,10 @@ class LinearAdapter {
   };
 
   virtual ~LinearAdapter() = default;
-  /// The layer's result. y [N, M] is what its weights alone give for x [N, K]; the layer's features are y's
-  /// columns from first_column on. Writes into y.
-  virtual Tensor<T, B> adapted(const Tensor<T, B>& y, const Tensor<T, B>& x,
-                               std::int64_t first_column) const = 0;
+  /// The layer's result. y [N, M] is what its weights alone give for x [N, K]; the features of `weight` and
+  /// `bias` (empty: none) are y's columns from first_column on. Writes into y.
+  virtual Tensor<T, B> adapted(const Tensor<T, B>& y, const Tensor<T, B>& x, std::int64_t first_column,
+                               const Parameter<T, B>& weight, const Parameter<T, B>& bias) const = 0;
   virtual std::vector<Part> parts() const = 0;
 
   Dropout dropout{};

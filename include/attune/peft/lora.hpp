@@ -192,16 +192,15 @@ class LoraAdapter {
   };
 
   bool belongs(const std::string& parameter) const {
-    return parameter.ends_with(".lora_A." + name_ + ".weight") ||
-           parameter.ends_with(".lora_B." + name_ + ".weight") ||
-           (parameter.find(".lora_") == std::string::npos && config_.saves(parameter));
+    if (parameter.find(".lora_") == std::string::npos) return config_.saves(parameter);
+    return parameter.ends_with("." + name_ + ".weight");
   }
-  /// PEFT's name: without the adapter's.
+  /// PEFT's name: without the adapter's, and a magnitude without ".weight".
   std::string file_name(const std::string& parameter) const {
     std::string result = "base_model.model." + parameter;
-    const std::size_t at = result.rfind("." + name_ + ".weight");
-    if (parameter.find(".lora_") != std::string::npos) result.erase(at, name_.size() + 1);
-    return result;
+    if (parameter.find(".lora_") == std::string::npos) return result;
+    result.resize(result.size() - std::string("." + name_ + ".weight").size());
+    return result.ends_with("lora_magnitude_vector") ? result : result + ".weight";
   }
 
   template <class F>
@@ -238,6 +237,7 @@ class LoraAdapter {
       auto lora = std::make_shared<LoraLinear<T, B>>(model_->device(), in, out, config_.rank_of(module),
                                                      config_.scale_of(module));
       initialize(module, *lora, seed);
+      if (config_.use_dora) lora->add_magnitude(layer.weight);
       lora->dropout = {static_cast<float>(config_.lora_dropout), site++, model_->training()};
       layer.adapters->slots.push_back(
           {name_, layer.weight.row_begin(), layer.weight.row_end(), true, std::move(lora)});
@@ -280,19 +280,9 @@ class LoraAdapter {
     if (!active_) throw ConfigError("lora: the adapter '" + name_ + "' is not active");
     if ((sign > 0.0f) == merged_)
       throw ConfigError(std::string("lora: the adapter is ") + (merged_ ? "already merged" : "not merged"));
-    using W = Wide<T>;
     detail::for_each_lora(*model_, name_, [&](const std::string&, auto& layer, auto&, auto& lora) {
-      const B& device = model_->device();
-      Detached<W, B> sum = layer.weight.master();
-      if (!sum) {  // frozen in bfloat16
-        sum = Detached<W, B>(device, layer.weight.shape());
-        const Detached<T, B> value = layer.weight.value();
-        device.cast(std::span<const T>(value.span()), sum.span());
-      } else {
-        sum = sum.clone();
-      }
-      device.axpby(sign, std::span<const W>(lora.change().span()), 1.0f, sum.span());
-      layer.weight.assign(sum.to_vector());
+      layer.weight.assign(
+          (sign > 0.0f ? lora.merged(layer.weight) : lora.unmerged(layer.weight)).to_vector());
     });
     merged_ = sign > 0.0f;
     for_each_slot([&](auto& slot) {

@@ -24,6 +24,7 @@ struct LoraConfig {
   std::map<std::string, std::int64_t> rank_pattern{};  ///< r of some layers, by their names
   std::map<std::string, double> alpha_pattern{};       ///< lora_alpha of some layers
   bool use_rslora = false;  ///< scale by lora_alpha / sqrt(r). Kalajdzievski 2023, arXiv:2312.03732
+  bool use_dora = false;  ///< also learns the lengths of the weight's rows. Liu et al. 2024, arXiv:2402.09353
   std::string task_type{};  ///< "CAUSAL_LM", "SEQ_CLS", ... or empty
   std::string base_model_name_or_path{};
 

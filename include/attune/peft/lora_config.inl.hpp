@@ -74,7 +74,7 @@ ATTUNE_INLINE LoraConfig LoraConfig::from_pretrained(const std::string& director
   if (type != "LORA") config.refuse("peft_type", "expected LORA, found " + type);
   const std::string bias = config.get("bias", "none");
   if (bias != "none") config.refuse("bias", "expected none, found " + bias);
-  for (const char* field : {"use_dora", "use_qalora", "lora_bias", "use_bdlora"})
+  for (const char* field : {"use_qalora", "lora_bias", "use_bdlora"})
     if (config.has(field) && config.json()[field] != false) config.refuse(field, "true is not supported");
   for (const char* field : {"layers_to_transform", "layers_pattern", "layer_replication", "megatron_config",
                             "arrow_config", "kasa_config", "velora_config", "monteclora_config",
@@ -96,6 +96,7 @@ ATTUNE_INLINE LoraConfig LoraConfig::from_pretrained(const std::string& director
   const auto alphas = detail::name_pattern<double>(config, "alpha_pattern");
   c.alpha_pattern = alphas;
   c.use_rslora = config.get("use_rslora", false);
+  c.use_dora = config.get("use_dora", false);
   c.task_type = config.get("task_type", "");
   c.base_model_name_or_path = config.get("base_model_name_or_path", "");
   c.check();
@@ -112,7 +113,7 @@ ATTUNE_INLINE void LoraConfig::save(const std::string& directory, bool fan_in_fa
                            {"inference_mode", true},
                            {"init_lora_weights", true},
                            {"use_rslora", use_rslora},
-                           {"use_dora", false},
+                           {"use_dora", use_dora},
                            {"rank_pattern", rank_pattern},
                            {"alpha_pattern", alpha_pattern}};
   // PEFT's fields are integers where they can be.

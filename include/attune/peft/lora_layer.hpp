@@ -9,6 +9,8 @@
 
 #include <attune/autograd/apply.hpp>
 #include <attune/nn/linear_adapter.hpp>
+#include <attune/peft/dora.hpp>
+#include <attune/peft/wide_columns.hpp>
 
 namespace attune {
 
@@ -43,12 +45,10 @@ struct LoraOp {
       device.matmul(const_matrix(h), const_matrix(up), out,
                     {.transpose_b = true, .alpha = scale, .beta = 1.0f});
     } else {
-      const Detached<W, B> sum = wide_copy(device, MatrixView<const T>(out));
+      const Detached<W, B> sum = wide_copy<T>(device, out);
       device.matmul(const_matrix(h), const_matrix(up), sum.matrix(),
                     {.transpose_b = true, .alpha = scale, .beta = 1.0f});
-      const Detached<T, B> narrow(device, sum.shape());
-      device.cast(std::span<const W>(sum.span()), narrow.span());
-      device.copy_strided(narrow.const_view(), strided(out), false);
+      narrow_into<T>(sum, out);
     }
     if (needs.any) {
       x = rows;
@@ -70,7 +70,7 @@ struct LoraOp {
     if constexpr (std::is_same_v<T, W>) {
       g = own;
     } else {
-      wide_gradient = wide_copy(device, MatrixView<const T>(own));
+      wide_gradient = wide_copy<T>(device, own);
       g = const_matrix(wide_gradient);
     }
     if (db) {
@@ -92,17 +92,6 @@ struct LoraOp {
 
  private:
   static MatrixView<const W> const_matrix(const Detached<W, B>& m) { return m.matrix(); }
-  static StridedView<T> strided(const MatrixView<T>& m) { return {m.data, {m.rows, m.cols}, {m.stride, 1}}; }
-
-  /// A contiguous copy in W.
-  static Detached<W, B> wide_copy(const B& device, const MatrixView<const T>& m) {
-    const Detached<T, B> copy(device, {m.rows, m.cols});
-    device.copy_strided(StridedView<const T>{m.data, {m.rows, m.cols}, {m.stride, 1}}, copy.view(), false);
-    const Detached<W, B> wide(device, copy.shape());
-    device.cast(std::span<const T>(copy.span()), wide.span());
-    return wide;
-  }
-
   /// d(x) in W; x itself where that is the same.
   Detached<W, B> wide_input(const Detached<T, B>& rows) const {
     Detached<T, B> dropped = rows;
@@ -113,7 +102,7 @@ struct LoraOp {
     if constexpr (std::is_same_v<T, W>) {
       return dropped;
     } else {
-      return wide_copy(rows.device(), MatrixView<const T>(dropped.matrix()));
+      return wide_copy<T>(rows.device(), dropped.matrix());
     }
   }
 
@@ -142,12 +131,14 @@ struct LoraOp {
 }  // namespace detail
 
 /// A low-rank change of a linear layer: y + scale (dropout(x) A^T) B^T with A [r, in] and B [out, r].
-/// Hu et al. 2021, arXiv:2106.09685.
+/// Hu et al. 2021, arXiv:2106.09685. With a magnitude [out] it is DoRA: the changed weight's rows are given
+/// that length (Liu et al. 2024, arXiv:2402.09353).
 template <class T, class B>
 class LoraLinear final : public LinearAdapter<T, B> {
  public:
+  using W = Wide<T>;
   using Part = typename LinearAdapter<T, B>::Part;
-  Parameter<Wide<T>, B> lora_A, lora_B;
+  Parameter<W, B> lora_A, lora_B, lora_magnitude_vector;
   float scale;
 
   LoraLinear(const B& device, std::int64_t in_features, std::int64_t out_features, std::int64_t rank,
@@ -156,22 +147,83 @@ class LoraLinear final : public LinearAdapter<T, B> {
         lora_B(device, {out_features, rank}, Init::zeros),
         scale(static_cast<float>(scaling)) {}
 
-  Tensor<T, B> adapted(const Tensor<T, B>& y, const Tensor<T, B>& x,
-                       std::int64_t first_column) const override {
-    DropoutMask<B> mask = AdapterRows<B>::mask(this->dropout);
+  Tensor<T, B> adapted(const Tensor<T, B>& y, const Tensor<T, B>& x, std::int64_t first_column,
+                       const Parameter<T, B>& weight, const Parameter<T, B>& bias) const override {
+    const DropoutMask<B> mask = AdapterRows<B>::mask(this->dropout);
     detail::check_mask("lora", mask, x.size() / std::max<std::int64_t>(1, x.shape().back()));
-    return apply(detail::LoraOp<T, B>{scale, first_column, mask}, y, x, lora_A, lora_B);
+    if (mask && lora_magnitude_vector)
+      throw ConfigError("lora: use_dora with dropout is not supported; set lora_dropout to 0");
+    const Tensor<T, B> changed = apply(detail::LoraOp<T, B>{scale, first_column, mask}, y, x, lora_A, lora_B);
+    if (!lora_magnitude_vector) return changed;
+    return apply(detail::DoraScaleOp<T, B>{first_column, row_lengths(changed_weight(weight, 1.0f)),
+                                           bias ? bias.value() : Detached<T, B>()},
+                 changed, lora_magnitude_vector);
   }
-  std::vector<Part> parts() const override { return {{"lora_A", lora_A}, {"lora_B", lora_B}}; }
+  std::vector<Part> parts() const override {
+    std::vector<Part> all{{"lora_A", lora_A}, {"lora_B", lora_B}};
+    if (lora_magnitude_vector) all.push_back({"lora_magnitude_vector", lora_magnitude_vector});
+    return all;
+  }
 
-  /// scale B A, the change of the weight, [out, in].
-  Detached<Wide<T>, B> change() const {
-    using W = Wide<T>;
-    const Detached<W, B> result(lora_A.device(), {lora_B.shape()[0], lora_A.shape()[1]});
-    lora_A.device().matmul(MatrixView<const W>(lora_B.value().matrix()),
-                           MatrixView<const W>(lora_A.value().matrix()), result.matrix(), {.alpha = scale});
-    return result;
+  /// Makes it DoRA, which changes nothing yet: the magnitude is the length of the weight's rows.
+  void add_magnitude(const Parameter<T, B>& weight) {
+    lora_magnitude_vector = Parameter<W, B>(weight.device(), {weight.shape()[0]}, Init::ones);
+    lora_magnitude_vector.assign(row_lengths(weight_values(weight)).to_vector());
   }
+
+  /// The weight with the change, [out, in].
+  Detached<W, B> merged(const Parameter<T, B>& weight) {
+    const Detached<W, B> sum = changed_weight(weight, 1.0f);
+    if (lora_magnitude_vector) {
+      const Detached<W, B> lengths = row_lengths(sum);
+      factors_.resize(static_cast<std::size_t>(lengths.size()));
+      const std::vector<W> length = lengths.to_vector(),
+                           magnitude = lora_magnitude_vector.value().to_vector();
+      for (std::size_t i = 0; i < factors_.size(); ++i) factors_[i] = magnitude[i] / length[i];
+      scale_rows(sum, false);
+    }
+    return sum;
+  }
+  /// The weight without it again; `weight` holds what merged() gave.
+  Detached<W, B> unmerged(const Parameter<T, B>& weight) const {
+    if (!lora_magnitude_vector) return changed_weight(weight, -1.0f);
+    const Detached<W, B> sum = weight_values(weight);
+    scale_rows(sum, true);
+    add_change(sum, -1.0f);
+    return sum;
+  }
+
+ private:
+  /// A copy of a weight: the float master, or what is computed with when it is frozen in bfloat16.
+  static Detached<W, B> weight_values(const Parameter<T, B>& weight) {
+    if (const Detached<W, B> master = weight.master()) return master.clone();
+    return detail::wide_copy<T>(weight.device(), MatrixView<const T>(weight.value().matrix()));
+  }
+  void add_change(const Detached<W, B>& sum, float sign) const {
+    sum.device().matmul(MatrixView<const W>(lora_B.value().matrix()),
+                        MatrixView<const W>(lora_A.value().matrix()), sum.matrix(),
+                        {.alpha = sign * scale, .beta = 1.0f});
+  }
+  Detached<W, B> changed_weight(const Parameter<T, B>& weight, float sign) const {
+    const Detached<W, B> sum = weight_values(weight);
+    add_change(sum, sign);
+    return sum;
+  }
+  static Detached<W, B> row_lengths(const Detached<W, B>& matrix) {
+    const Detached<W, B> unit(matrix.device(), matrix.shape()), lengths(matrix.device(), {matrix.shape()[0]});
+    matrix.device().l2_normalize(MatrixView<const W>(matrix.matrix()), 1e-12f, unit.matrix(), lengths.span());
+    return lengths;
+  }
+  /// Multiplies rows by the factors of the merge, or divides them.
+  void scale_rows(const Detached<W, B>& matrix, bool divide) const {
+    std::vector<W> values = matrix.to_vector();
+    const std::size_t row = static_cast<std::size_t>(matrix.shape()[1]);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = divide ? values[i] / factors_[i / row] : values[i] * factors_[i / row];
+    matrix.copy_from(values);
+  }
+
+  std::vector<W> factors_;  ///< of a merged DoRA: magnitude over length of each row
 };
 
 }  // namespace attune
