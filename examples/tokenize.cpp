@@ -1,6 +1,7 @@
-// Prints the token ids of each line of a file, as BERT reads them.
+// Prints the token ids of each line of a file, as the model in a directory reads them.
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 
 #include <attune/core/error.hpp>
 #include <attune/text/bert_tokenizer.hpp>
+#include <attune/text/tokenizer.hpp>
 
 namespace {
 
@@ -27,8 +29,8 @@ void print_ids(const attune::EncodedBatch& batch) {
   std::fwrite(out.data(), 1, out.size(), stdout);
 }
 
-void tokenize(const std::string& model_dir, const std::string& input, const attune::EncodeOptions& options) {
-  const auto tokenizer = attune::BertTokenizer::from_pretrained(model_dir);
+template <class Tokenizer>
+void tokenize(const Tokenizer& tokenizer, const std::string& input, const attune::EncodeOptions& options) {
   std::ifstream file(input, std::ios::binary);
   if (!file) throw attune::IoError(input, "cannot be opened for reading");
 
@@ -51,13 +53,21 @@ void tokenize(const std::string& model_dir, const std::string& input, const attu
                  static_cast<long long>(options.max_length));
 }
 
+/// BERT's own tokenizer where there is one, otherwise whatever tokenizer.json describes.
+void tokenize(const std::string& model_dir, const std::string& input, const attune::EncodeOptions& options) {
+  if (std::filesystem::exists(model_dir + "/vocab.txt"))
+    tokenize(attune::BertTokenizer::from_pretrained(model_dir), input, options);
+  else
+    tokenize(attune::Tokenizer::from_pretrained(model_dir), input, options);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app("Prints the token ids of each line, separated by spaces, special tokens included.");
   std::string model_dir, input;
   attune::EncodeOptions options;
-  app.add_option("--model", model_dir, "Directory with tokenizer.json or vocab.txt")->required();
+  app.add_option("--model", model_dir, "Directory with tokenizer.json, vocab.txt or vocab.json and merges.txt")->required();
   app.add_option("--input", input, "Text file, one text a line")->required();
   app.add_option("--max-length", options.max_length,
                  "Most tokens of a line, special tokens included (0: no limit)");

@@ -1,37 +1,10 @@
 #pragma once
 
 #include <string>
-#include <string_view>
-#include <utility>
 
 #include <attune/text/bert_tokenizer.hpp>
 #include <attune/text/bert_tokenizer_state.hpp>
-
-namespace attune::detail {
-
-ATTUNE_INLINE void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  std::size_t found = text.find(from);
-  if (found == std::string::npos) return;
-  std::string result;
-  std::size_t done = 0;
-  for (; found != std::string::npos; found = text.find(from, done)) {
-    result.append(text, done, found - done).append(to);
-    done = found + from.size();
-  }
-  text = result.append(text, done);
-}
-
-/// Joins English punctuation to the word before it. `contract_do_not` is a rule that Hugging Face applies to
-/// single tokens but not to whole texts.
-ATTUNE_INLINE void clean_up_spaces(std::string& text, bool contract_do_not) {
-  constexpr std::pair<std::string_view, std::string_view> rules[] = {
-      {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
-      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
-  for (const auto& [from, to] : rules)
-    if (contract_do_not || from != " do not") replace_all(text, from, to);
-}
-
-}  // namespace attune::detail
+#include <attune/text/spacing.hpp>
 
 namespace attune {
 

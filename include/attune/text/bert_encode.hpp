@@ -8,24 +8,10 @@
 #include <vector>
 
 #include <attune/text/bert_tokenizer_state.hpp>
+#include <attune/text/token_rows.hpp>
 #include <attune/text/word_split.hpp>
 
 namespace attune::detail {
-
-/// The pieces of one text, without special tokens. Offsets and word numbers are kept only when asked for.
-struct Pieces {
-  std::vector<std::int32_t> ids;
-  std::vector<TextSpan> offsets;
-  std::vector<std::int32_t> word_ids;
-
-  void resize(std::size_t count, bool full) {
-    ids.resize(count);
-    if (full) {
-      offsets.resize(count);
-      word_ids.resize(count);
-    }
-  }
-};
 
 /// The ids of short words that were looked up before. Texts repeat themselves: most lookups end here.
 class WordCache {

@@ -53,6 +53,18 @@ class ByteTrie {
     return {length, values_[last]};
   }
 
+  /// Calls on_key(length, number) for every key that the text begins with, the shortest first.
+  template <class OnKey>
+  void for_each_prefix(std::string_view text, const OnKey& on_key, std::uint32_t root = 0) const {
+    std::uint32_t node = root;
+    for (std::size_t at = 0; at < text.size();) {
+      const std::uint32_t child = step(node, text[at++]);
+      if (child == 0) break;
+      node = child & ~key_ends;
+      if (child != node) on_key(at, values_[node]);
+    }
+  }
+
   /// The number of exactly this key, or -1.
   std::int32_t find(std::string_view key, std::uint32_t root = 0) const {
     if (key.empty()) return -1;

@@ -1,0 +1,13 @@
+#include <attune/text/aligned_text.inl.hpp>
+#include <attune/text/bpe.inl.hpp>
+#include <attune/text/normalizer.inl.hpp>
+#include <attune/text/pre_tokenizer.inl.hpp>
+#include <attune/text/precompiled.inl.hpp>
+#include <attune/text/regex.inl.hpp>
+#include <attune/text/regex_chars.inl.hpp>
+#include <attune/text/token_decoder.inl.hpp>
+#include <attune/text/token_models.inl.hpp>
+#include <attune/text/tokenizer.inl.hpp>
+#include <attune/text/tokenizer_state.inl.hpp>
+#include <attune/text/unicode_forms.inl.hpp>
+#include <attune/text/vocabulary.inl.hpp>

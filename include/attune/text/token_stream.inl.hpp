@@ -1,0 +1,73 @@
+#pragma once
+
+#include <utility>
+
+#include <attune/text/tokenizer.hpp>
+#include <attune/text/tokenizer_state.hpp>
+#include <attune/text/utf8.hpp>
+
+namespace attune::detail {
+
+/// How many bytes at the end of the text may still become one character: 0 to 3.
+ATTUNE_INLINE std::size_t unfinished_utf8(std::string_view text) {
+  for (std::size_t length = 1; length <= 3 && length <= text.size(); ++length) {
+    const std::string_view tail = text.substr(text.size() - length);
+    if ((static_cast<unsigned char>(tail[0]) & 0xC0) == 0x80) continue;
+    const auto lead = static_cast<unsigned char>(tail[0]);
+    const std::size_t wanted = lead < 0xC2 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 1;
+    return wanted > length && utf8_step(tail.data(), length) == -static_cast<int>(length) ? length : 0;
+  }
+  return 0;
+}
+
+}  // namespace attune::detail
+
+namespace attune {
+
+ATTUNE_INLINE TokenStream::TokenStream(Tokenizer tokenizer, bool skip_special_tokens)
+    : tokenizer_(std::move(tokenizer)), skip_special_tokens_(skip_special_tokens) {}
+
+ATTUNE_INLINE std::string TokenStream::push_bytes(std::string_view bytes) {
+  bytes_ += bytes;
+  const std::size_t certain = bytes_.size() - detail::unfinished_utf8(bytes_);
+  std::string text = detail::replace_invalid_utf8(std::string_view(bytes_).substr(0, certain));
+  bytes_.erase(0, certain);
+  return text;
+}
+
+ATTUNE_INLINE std::string TokenStream::decoded(std::span<const std::int32_t> ids) const {
+  return tokenizer_.decode(ids, {.skip_special_tokens = false, .clean_up = false});
+}
+
+ATTUNE_INLINE std::string TokenStream::push(std::int32_t id) {
+  const detail::TokenizerState& state = *tokenizer_.state_;
+  if (!state.token_of(id) || (skip_special_tokens_ && state.is_special(id))) return {};
+  if (state.decodes_bytes()) return push_bytes(state.bytes_of(id));
+  // Decoders treat the first token of a text differently: the last tokens returned stand before the new ones.
+  ids_.push_back(id);
+  const std::string all = decoded(ids_);
+  constexpr std::string_view replacement = "\xEF\xBF\xBD";
+  constexpr std::size_t longest_character = 4;  // bytes, each of which may be a token
+  const bool unfinished = all.size() >= replacement.size() &&
+                          std::string_view(all).substr(all.size() - replacement.size()) == replacement;
+  if (unfinished && ids_.size() - returned_ < longest_character) return {};
+  const std::string before = decoded(std::span(ids_).first(returned_));
+  if (all.size() <= before.size() || all.compare(0, before.size(), before) != 0) return {};
+  ids_.erase(ids_.begin(), ids_.begin() + static_cast<std::ptrdiff_t>(returned_));
+  returned_ = ids_.size();
+  return all.substr(before.size());
+}
+
+ATTUNE_INLINE std::string TokenStream::finish() {
+  std::string text = detail::replace_invalid_utf8(bytes_);
+  if (ids_.size() > returned_) {
+    const std::string all = decoded(ids_), before = decoded(std::span(ids_).first(returned_));
+    if (all.compare(0, before.size(), before) == 0) text += all.substr(before.size());
+  }
+  bytes_.clear();
+  ids_.clear();
+  returned_ = 0;
+  return text;
+}
+
+}  // namespace attune
