@@ -26,6 +26,14 @@ if(ATTUNE_BUILD_TESTS OR ATTUNE_BUILD_BENCHMARKS)
   attune_fetch_headers(Eigen3::Eigen eigen3 "" https://gitlab.com/libeigen/eigen.git 3.4.0)
 endif()
 
+# Only attune/text/tokenizer.hpp needs it, and who includes that links attune::tokenizers.
+list(PREPEND CMAKE_MODULE_PATH ${CMAKE_CURRENT_LIST_DIR})
+if(ATTUNE_BUILD_TESTS OR ATTUNE_BUILD_EXAMPLES)
+  find_package(PCRE2 10.30 REQUIRED)
+else()
+  find_package(PCRE2 10.30 QUIET)
+endif()
+
 if(ATTUNE_BUILD_TESTS)
   find_package(doctest 2.4 QUIET)
   attune_fetch_headers(doctest::doctest doctest "" https://github.com/doctest/doctest.git v2.4.11)

@@ -10,9 +10,14 @@ if(ATTUNE_INSTALL_COMPILED)
 endif()
 install(EXPORT attuneTargets NAMESPACE attune:: DESTINATION ${package_dir})
 
+set(attune_compiled_needs_pcre2 OFF)
+if(ATTUNE_INSTALL_COMPILED AND TARGET PCRE2::8BIT)
+  set(attune_compiled_needs_pcre2 ON)
+endif()
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/attuneConfig.cmake.in
                               ${PROJECT_BINARY_DIR}/attuneConfig.cmake INSTALL_DESTINATION ${package_dir})
 # Before 1.0 a minor version may break what the one before it promised.
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/attuneConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/attuneConfig.cmake ${PROJECT_BINARY_DIR}/attuneConfigVersion.cmake
+              ${PROJECT_SOURCE_DIR}/cmake/FindPCRE2.cmake
         DESTINATION ${package_dir})

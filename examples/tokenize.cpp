@@ -1,8 +1,11 @@
-// Prints the token ids of each line of a file, as the model in a directory reads them.
+// Prints the token ids of each line of a file, as the model in a directory reads them; or the text of each
+// line of ids.
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -29,11 +32,31 @@ void print_ids(const attune::EncodedBatch& batch) {
   std::fwrite(out.data(), 1, out.size(), stdout);
 }
 
+std::ifstream open(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw attune::IoError(path, "cannot be opened for reading");
+  return file;
+}
+
+/// Prints the text of each line of ids, with backslashes before line ends and backslashes that are in it.
+template <class Tokenizer>
+void detokenize(const Tokenizer& tokenizer, const std::string& input) {
+  std::ifstream file = open(input);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream numbers(line);
+    const std::vector<std::int32_t> ids(std::istream_iterator<std::int32_t>(numbers), {});
+    std::string out;
+    for (const char letter : tokenizer.decode(ids)) {
+      if (letter == '\n' || letter == '\\') out += '\\';
+      out += letter == '\n' ? 'n' : letter;
+    }
+    std::puts(out.c_str());
+  }
+}
+
 template <class Tokenizer>
 void tokenize(const Tokenizer& tokenizer, const std::string& input, const attune::EncodeOptions& options) {
-  std::ifstream file(input, std::ios::binary);
-  if (!file) throw attune::IoError(input, "cannot be opened for reading");
-
+  std::ifstream file = open(input);
   constexpr std::size_t lines_at_once = 16384;
   std::vector<std::string> lines;
   std::int64_t truncated = 0;
@@ -54,11 +77,12 @@ void tokenize(const Tokenizer& tokenizer, const std::string& input, const attune
 }
 
 /// BERT's own tokenizer where there is one, otherwise whatever tokenizer.json describes.
-void tokenize(const std::string& model_dir, const std::string& input, const attune::EncodeOptions& options) {
+template <class Use>
+void with_tokenizer(const std::string& model_dir, const Use& use) {
   if (std::filesystem::exists(model_dir + "/vocab.txt"))
-    tokenize(attune::BertTokenizer::from_pretrained(model_dir), input, options);
+    use(attune::BertTokenizer::from_pretrained(model_dir));
   else
-    tokenize(attune::Tokenizer::from_pretrained(model_dir), input, options);
+    use(attune::Tokenizer::from_pretrained(model_dir));
 }
 
 }  // namespace
@@ -67,13 +91,22 @@ int main(int argc, char** argv) {
   CLI::App app("Prints the token ids of each line, separated by spaces, special tokens included.");
   std::string model_dir, input;
   attune::EncodeOptions options;
-  app.add_option("--model", model_dir, "Directory with tokenizer.json, vocab.txt or vocab.json and merges.txt")->required();
+  bool decode = false;
+  app.add_option("--model", model_dir,
+                 "Directory with tokenizer.json, vocab.txt or vocab.json and merges.txt")
+      ->required();
   app.add_option("--input", input, "Text file, one text a line")->required();
   app.add_option("--max-length", options.max_length,
                  "Most tokens of a line, special tokens included (0: no limit)");
+  app.add_flag("--decode", decode, "The lines of the file are ids, separated by spaces: print their text");
   CLI11_PARSE(app, argc, argv);
   try {
-    tokenize(model_dir, input, options);
+    with_tokenizer(model_dir, [&](const auto& tokenizer) {
+      if (decode)
+        detokenize(tokenizer, input);
+      else
+        tokenize(tokenizer, input, options);
+    });
   } catch (const std::exception& error) {
     std::fprintf(stderr, "tokenize: %s\n", error.what());
     return 1;

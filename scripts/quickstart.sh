@@ -54,9 +54,9 @@ fetch_model() {
 }
 
 step "Tools and libraries"
-install_missing g++ cmake ninja-build nlohmann-json3-dev libcli11-dev
+install_missing g++ cmake ninja-build nlohmann-json3-dev libpcre2-dev libcli11-dev
 choose_compiler
-echo "g++, CMake, nlohmann_json and CLI11 are here."
+echo "g++, CMake, nlohmann_json, PCRE2 and CLI11 are here."
 
 step "Model"
 if [ -z "$model" ]; then

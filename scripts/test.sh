@@ -26,7 +26,7 @@ for argument in "$@"; do
   esac
 done
 
-packages=(g++ cmake ninja-build ccache python3 libeigen3-dev nlohmann-json3-dev doctest-dev libcli11-dev)
+packages=(g++ cmake ninja-build ccache python3 libeigen3-dev nlohmann-json3-dev libpcre2-dev doctest-dev libcli11-dev)
 [ $full = yes ] && packages+=(clang)
 install_missing "${packages[@]}"
 choose_compiler

@@ -9,75 +9,13 @@
 #include <attune/core/parallel.hpp>
 #include <attune/text/bert_tokenizer.hpp>
 
+#include "cases.hpp"
 #include "support.hpp"
 
 using namespace attune;
 using nlohmann::json;
 
 namespace {
-
-EncodeOptions options_of(const json& test) {
-  const std::string truncation = test.value("truncation", "longest_first");
-  return {.max_length = test.value("max_length", std::int64_t{0}),
-          .truncation = truncation == "only_first"    ? Truncation::only_first
-                        : truncation == "only_second" ? Truncation::only_second
-                                                      : Truncation::longest_first,
-          .add_special_tokens = !test.value("bare", false)};
-}
-
-Encoding encode(const BertTokenizer& tokenizer, const json& test) {
-  const EncodeOptions options = options_of(test);
-  if (test["text"].is_array())
-    return tokenizer.encode_words(test["text"].get<std::vector<std::string>>(), options);
-  const auto text = test["text"].get<std::string>();
-  return test.contains("pair") ? tokenizer.encode_pair(text, test["pair"].get<std::string>(), options)
-                               : tokenizer.encode(text, options);
-}
-
-EncodedBatch encode_packed(const BertTokenizer& tokenizer, const json& test) {
-  const std::vector<std::string> texts{test["text"].get<std::string>()};
-  std::vector<std::string> pairs;
-  if (test.contains("pair")) pairs.push_back(test["pair"].get<std::string>());
-  return tokenizer.encode_packed(texts, pairs, options_of(test));
-}
-
-/// Whether everything about the case is as expected.
-bool check_case(const BertTokenizer& tokenizer, const json& test) {
-  INFO(test.dump(-1, ' ', true));
-  if (test.value("error", false)) {
-    CHECK_THROWS_AS(encode(tokenizer, test), ConfigError);
-    CHECK_THROWS_AS(encode_packed(tokenizer, test), ConfigError);
-    return true;
-  }
-  const Encoding encoding = encode(tokenizer, test);
-  std::vector<std::int32_t> offsets;
-  for (const TextSpan& span : encoding.offsets) {
-    offsets.push_back(span.begin);
-    offsets.push_back(span.end);
-  }
-  bool right = true;
-  const auto same = [&](const auto& found, const char* field) {
-    const auto expected = test[field].get<std::decay_t<decltype(found)>>();
-    INFO(field);
-    CHECK(json(found) == json(expected));
-    right = right && found == expected;
-  };
-  same(encoding.ids, "ids");
-  same(encoding.type_ids, "types");
-  same(offsets, "offsets");
-  same(encoding.word_ids, "words");
-  same(std::vector<int>(encoding.special_tokens_mask.begin(), encoding.special_tokens_mask.end()), "mask");
-  same(encoding.truncated, "truncated");
-  same(tokenizer.decode(encoding.ids), "decoded");
-  same(tokenizer.decode(encoding.ids, {.skip_special_tokens = true}), "skipped");
-  if (!test["text"].is_array()) {
-    const EncodedBatch batch = encode_packed(tokenizer, test);
-    same(batch.ids, "ids");
-    same(batch.type_ids, "types");
-    CHECK(batch.truncated_rows == (encoding.truncated ? 1 : 0));
-  }
-  return right;
-}
 
 void check_folder(const std::filesystem::path& folder, const std::filesystem::path& model) {
   INFO(model.string());
@@ -96,7 +34,7 @@ void check_folder(const std::filesystem::path& folder, const std::filesystem::pa
   std::istringstream cases(text_test::read_file(folder / "cases.jsonl"));
   int count = 0, wrong = 0;
   for (std::string line; std::getline(cases, line) && wrong < 10; ++count)
-    if (!check_case(tokenizer, json::parse(line))) ++wrong;
+    if (!text_test::check_case(tokenizer, json::parse(line))) ++wrong;
   CHECK(count >= 100);
 }
 

@@ -97,10 +97,10 @@ def random_text(generator, words=()):
     return generator.choice(["", " ", " "]).join(parts).replace("\n", " ")
 
 
-def random_case(generator):
-    case = {"text": random_text(generator)}
+def random_case(generator, words=()):
+    case = {"text": random_text(generator, words)}
     if generator.randrange(3) == 0:
-        case["pair"] = random_text(generator)
+        case["pair"] = random_text(generator, words)
     if generator.randrange(3) == 0:
         case["max_length"] = generator.randrange(3, 24)
         if "pair" in case:
