@@ -8,6 +8,7 @@
 #include <attune/text/token_decoder.inl.hpp>
 #include <attune/text/token_models.inl.hpp>
 #include <attune/text/tokenizer.inl.hpp>
+#include <attune/text/tokenizer_encode.inl.hpp>
 #include <attune/text/tokenizer_state.inl.hpp>
 #include <attune/text/unicode_forms.inl.hpp>
 #include <attune/text/vocabulary.inl.hpp>

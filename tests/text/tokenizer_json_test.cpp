@@ -69,7 +69,7 @@ std::string streamed(const Tokenizer& tokenizer, const std::vector<std::int32_t>
 double seconds_to_encode(const Tokenizer& tokenizer, const std::string& text) {
   const std::vector<std::string> texts{text};
   const auto begin = std::chrono::steady_clock::now();
-  CHECK(tokenizer.encode_packed(texts).ids.size() > 0);
+  CHECK(tokenizer.encode_packed(texts).ids.size() <= 4 * text.size());
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
@@ -239,4 +239,100 @@ TEST_CASE("GPT-2's real vocabulary from vocab.json and merges.txt") {
     // Bytes that are tokens, so whatever goes in comes out.
     CHECK(tokenizer.decode(tokenizer.encode(text).ids) == text);
   }
+}
+
+namespace {
+
+/// A tokenizer.json's model in a GGUF file's words.
+TokenizerParts parts_of(const char* name, const char* model, const char* pre) {
+  const json file = json::parse(text_test::read_file(fixtures() / name / "tokenizer.json"));
+  TokenizerParts parts;
+  parts.model = model;
+  parts.pre = pre;
+  std::size_t size = file["model"]["vocab"].size();
+  for (const json& token : file["added_tokens"]) size = std::max(size, token["id"].get<std::size_t>() + 1);
+  parts.tokens.resize(size);
+  parts.token_types.assign(size, 1);
+  for (const auto& [token, id] : file["model"]["vocab"].items()) parts.tokens[id] = token;
+  for (const json& token : file["added_tokens"]) {
+    parts.tokens[token["id"]] = token["content"];
+    parts.token_types[token["id"]] = token["special"] ? 3 : 4;
+  }
+  for (std::size_t id = 0; id < size; ++id) parts.scores.push_back(-static_cast<float>(id));
+  for (const json& merge : file["model"]["merges"])
+    parts.merges.push_back(merge[0].get<std::string>() + " " + merge[1].get<std::string>());
+  return parts;
+}
+
+void check_same_ids(const char* name, const Tokenizer& tokenizer) {
+  INFO(name);
+  const auto expected = Tokenizer::from_pretrained((fixtures() / name).string());
+  std::istringstream cases(text_test::read_file(fixtures() / name / "cases.jsonl"));
+  for (std::string line; std::getline(cases, line);) {
+    const json test = json::parse(line);
+    if (test.contains("error")) continue;
+    INFO(line);
+    CHECK(tokenizer.encode(test["text"].get<std::string>()).ids ==
+          expected.encode(test["text"].get<std::string>()).ids);
+    const auto ids = test["ids"].get<std::vector<std::int32_t>>();
+    CHECK(tokenizer.decode(ids) == expected.decode(ids));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("from_parts: the tokenizer that a GGUF file's fields describe") {
+  TokenizerParts smollm = parts_of("smollm", "gpt2", "smollm");
+  smollm.eos_token_id = 0;
+  smollm.chat_template = "{{ messages }}";
+  const auto tokenizer = Tokenizer::from_parts(smollm);
+  check_same_ids("smollm", tokenizer);
+  CHECK(tokenizer.eos_token_id() == 0);
+  CHECK(tokenizer.chat_template() == "{{ messages }}");
+  check_same_ids("gpt2", Tokenizer::from_parts(parts_of("gpt2", "gpt2", "gpt-2")));
+  TokenizerParts llama3 = parts_of("llama3", "gpt2", "llama-bpe");
+  llama3.bos_token_id = 0;
+  check_same_ids("llama3", Tokenizer::from_parts(llama3));
+  TokenizerParts llama2 = parts_of("llama2", "llama", "default");
+  llama2.unk_token_id = 0;
+  llama2.bos_token_id = 1;
+  llama2.token_types[0] = 2;
+  const auto sentence_piece = Tokenizer::from_parts(llama2);
+  check_same_ids("llama2", sentence_piece);
+  const text_test::TemporaryFolder saved;
+  sentence_piece.save_pretrained(saved.string());
+  check_same_ids("llama2", Tokenizer::from_pretrained(saved.string()));
+}
+
+TEST_CASE("from_parts: fields that do not fit are refused by name") {
+  const TokenizerParts good = parts_of("smollm", "gpt2", "smollm");
+  const auto message = [&](const auto& change) {
+    TokenizerParts parts = good;
+    change(parts);
+    try {
+      Tokenizer::from_parts(parts, "model.gguf");
+      return std::string();
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+  };
+  const auto names = [](const std::string& text, const char* part) {
+    INFO(text);
+    CHECK(text.find(part) != std::string::npos);
+  };
+  CHECK(message([](TokenizerParts&) {}) == "");
+  names(message([](TokenizerParts& p) { p.model = "rwkv"; }), "\"rwkv\"");
+  names(message([](TokenizerParts& p) { p.pre = "viking"; }), "\"viking\"");
+  names(message([](TokenizerParts& p) { p.tokens.clear(); }), "tokens");
+  names(message([](TokenizerParts& p) { p.tokens[3] = "\xFF"; }), "token 3");
+  names(message([](TokenizerParts& p) { p.token_types.pop_back(); }), "token_type");
+  names(message([](TokenizerParts& p) { p.token_types[0] = 9; }), "token_type");
+  names(message([](TokenizerParts& p) { p.merges.clear(); }), "merges");
+  names(message([](TokenizerParts& p) { p.merges[4] = "nospace"; }), "merges at 4");
+  names(message([](TokenizerParts& p) { p.bos_token_id = 1 << 20; }), "bos_token_id");
+  names(message([](TokenizerParts& p) {
+          p.model = "llama";
+          p.scores.clear();
+        }),
+        "scores");
 }

@@ -82,7 +82,10 @@ class RegexTranslator {
     }
     if (std::string_view("hHRXKGyYOMCgkQEWNc").find(letter) != std::string_view::npos)
       refuse(std::string("\\") + letter);
-    take(2);
+    const bool braces = at_ + 2 < pattern_.size() && pattern_[at_ + 2] == '{' &&
+                        (letter == 'p' || letter == 'P' || letter == 'x');
+    const std::size_t end = braces ? pattern_.find('}', at_) : std::string_view::npos;
+    take(end == std::string_view::npos ? 2 : end + 1 - at_);
   }
 
   void bracket() {

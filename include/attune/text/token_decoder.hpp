@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <attune/core/inline.hpp>
@@ -22,6 +23,9 @@ struct DecoderStep {
   bool drop_first = false;          ///< metaspace: the marks of the first token become nothing
   bool clean_up = false;            ///< word_piece
 };
+
+/// The byte of a token like <0x0A>, or -1.
+int byte_of_token(std::string_view token);
 
 /// Applies one step to the tokens of a row.
 void decode_step(const DecoderStep& step, std::vector<std::string>& tokens);

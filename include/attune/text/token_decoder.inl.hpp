@@ -11,7 +11,6 @@
 
 namespace attune::detail {
 
-/// The byte of a token like <0x0A>, or -1.
 ATTUNE_INLINE int byte_of_token(std::string_view token) {
   if (token.size() != 6 || token.substr(0, 3) != "<0x" || token.back() != '>') return -1;
   int byte = -1;

@@ -118,7 +118,8 @@ ATTUNE_INLINE void UnigramModel::tokenize(const Vocabulary& vocabulary, std::str
       parts.push_back({id, part->length});
     } else if (byte_fallback_ &&
                std::all_of(text.begin(), text.end(), [&](char byte) { return fallback(byte) >= 0; })) {
-      for (const char byte : text) parts.push_back({fallback(byte), 1});
+      for (std::size_t byte = 0; byte < text.size(); ++byte)
+        parts.push_back({fallback(text[byte]), byte == 0 ? part->length : TokenPart::as_before});
     } else {
       parts.push_back(*part);
     }

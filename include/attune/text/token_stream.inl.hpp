@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include <attune/text/token_decoder.hpp>
 #include <attune/text/tokenizer.hpp>
 #include <attune/text/tokenizer_state.hpp>
 #include <attune/text/utf8.hpp>
@@ -45,25 +46,37 @@ ATTUNE_INLINE std::string TokenStream::push(std::int32_t id) {
   if (state.decodes_bytes()) return push_bytes(state.bytes_of(id));
   // Decoders treat the first token of a text differently: the last tokens returned stand before the new ones.
   ids_.push_back(id);
-  const std::string all = decoded(ids_);
-  constexpr std::string_view replacement = "\xEF\xBF\xBD";
-  constexpr std::size_t longest_character = 4;  // bytes, each of which may be a token
-  const bool unfinished = all.size() >= replacement.size() &&
-                          std::string_view(all).substr(all.size() - replacement.size()) == replacement;
-  if (unfinished && ids_.size() - returned_ < longest_character) return {};
-  const std::string before = decoded(std::span(ids_).first(returned_));
-  if (all.size() <= before.size() || all.compare(0, before.size(), before) != 0) return {};
+  if (is_unfinished()) return {};
+  std::string text = pending();
+  if (text.empty()) return {};
   ids_.erase(ids_.begin(), ids_.begin() + static_cast<std::ptrdiff_t>(returned_));
   returned_ = ids_.size();
+  return text;
+}
+
+/// Whether the last tokens are bytes that may become a character.
+ATTUNE_INLINE bool TokenStream::is_unfinished() const {
+  std::string bytes;
+  for (std::size_t at = returned_; at < ids_.size(); ++at) {
+    const int byte = detail::byte_of_token(tokenizer_.state_->token_of(ids_[at]).value_or(""));
+    if (byte < 0)
+      bytes.clear();
+    else
+      bytes += static_cast<char>(static_cast<unsigned char>(byte));
+  }
+  return detail::unfinished_utf8(bytes) > 0;
+}
+
+ATTUNE_INLINE std::string TokenStream::pending() const {
+  const std::string all = decoded(ids_), before = decoded(std::span(ids_).first(returned_));
+  // Bytes that end no character spoil those before them, which were returned already.
+  if (all.compare(0, before.size(), before) != 0) return decoded(std::span(ids_).subspan(returned_));
   return all.substr(before.size());
 }
 
 ATTUNE_INLINE std::string TokenStream::finish() {
   std::string text = detail::replace_invalid_utf8(bytes_);
-  if (ids_.size() > returned_) {
-    const std::string all = decoded(ids_), before = decoded(std::span(ids_).first(returned_));
-    if (all.compare(0, before.size(), before) == 0) text += all.substr(before.size());
-  }
+  if (ids_.size() > returned_) text += pending();
   bytes_.clear();
   ids_.clear();
   returned_ = 0;

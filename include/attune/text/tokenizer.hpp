@@ -115,6 +115,8 @@ class TokenStream {
  private:
   std::string push_bytes(std::string_view bytes);
   std::string decoded(std::span<const std::int32_t> ids) const;
+  bool is_unfinished() const;
+  std::string pending() const;
 
   Tokenizer tokenizer_;
   bool skip_special_tokens_;

@@ -31,30 +31,11 @@ ATTUNE_INLINE std::size_t tokenizer_room(const TokenizerState& state, const Enco
   return room_for_text(options, options.add_special_tokens ? special_count(state, pair) : 0, tokenizer_name);
 }
 
-/// How many characters of white space a token, as the vocabulary spells it, begins and ends with.
-ATTUNE_INLINE std::pair<std::int32_t, std::int32_t> token_spaces(std::string_view token) {
-  std::vector<bool> spaces;
-  for (std::size_t at = 0; at < token.size();) {
-    const CodePoint next = decode_valid_utf8(token.data() + at);
-    spaces.push_back(next.value == ByteAlphabet::get().character(' ') ||
-                     is_delimiter(PreTokenizerStep::Finder::space, next.value));
-    at += static_cast<std::size_t>(next.bytes);
-  }
-  const auto leading = std::find(spaces.begin(), spaces.end(), false) - spaces.begin();
-  const auto trailing = std::find(spaces.rbegin(), spaces.rend(), false) - spaces.rbegin();
-  return {static_cast<std::int32_t>(leading), static_cast<std::int32_t>(trailing)};
-}
-
+/// Added tokens have been trimmed already.
 ATTUNE_INLINE void trim_offsets(const TokenizerState& state, Pieces& text) {
-  for (std::size_t at = 0; at < text.ids.size(); ++at) {
-    TextSpan& span = text.offsets[at];
-    auto [leading, trailing] = token_spaces(state.token_of(text.ids[at]).value_or(std::string_view()));
-    if (leading > 0) {
-      if ((at == 0 || span.begin == 0) && state.post_processor.add_prefix_space) --leading;
-      span.begin = std::min(span.begin + leading, span.end);
-    }
-    if (trailing > 0 && span.end >= trailing) span.end = std::max(span.end - trailing, span.begin);
-  }
+  for (std::size_t at = 0; at < text.ids.size(); ++at)
+    if (state.added.count(text.ids[at]) == 0)
+      trim_span(state.vocabulary.token(text.ids[at]), at == 0, state.post_processor, text.offsets[at]);
 }
 
 ATTUNE_INLINE Encoding assemble(const TokenizerState& state, RowPieces& row, const EncodeOptions& options) {

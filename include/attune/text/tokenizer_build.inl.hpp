@@ -84,6 +84,7 @@ class TokenizerBuilder {
     const JsonObject model = tokenizer_.object("model");
     const auto type = model.get<std::string>("type");
     if (type == "BPE") return make_bpe(model, byte_level);
+    if (type != "WordPiece" && type != "Unigram") refuse_type(model, type);
     if (byte_level) tokenizer_.refuse("pre_tokenizer", "ByteLevel with " + type + " is not supported");
     if (type == "WordPiece") {
       WordPieceModel::Options options;
@@ -96,15 +97,12 @@ class TokenizerBuilder {
         model.refuse("max_input_chars_per_word", "expected a number that is not negative");
       return WordPieceModel(source_.vocabulary, std::move(options), model.where());
     }
-    if (type == "Unigram") {
-      const auto unk = model.find<std::int64_t>("unk_id");
-      if (unk && !(*unk >= 0 && *unk < source_.vocabulary.id_end()))
-        model.refuse("unk_id", "expected an id of the vocabulary, found " + std::to_string(*unk));
-      return UnigramModel(source_.vocabulary, std::move(source_.scores),
-                          unk ? static_cast<std::int32_t>(*unk) : -1, model.get("byte_fallback", false),
-                          model.where());
-    }
-    refuse_type(model, type);
+    const auto unk = model.find<std::int64_t>("unk_id");
+    if (unk && !(*unk >= 0 && *unk < source_.vocabulary.id_end()))
+      model.refuse("unk_id", "expected an id of the vocabulary, found " + std::to_string(*unk));
+    return UnigramModel(source_.vocabulary, std::move(source_.scores),
+                        unk ? static_cast<std::int32_t>(*unk) : -1, model.get("byte_fallback", false),
+                        model.where());
   }
 
   BpeModel make_bpe(const JsonObject& model, bool byte_level) {

@@ -278,7 +278,7 @@ class PostProcessorReader {
   }
 
   std::int32_t checked_id(const JsonObject& object, const char* key, const nlohmann::json& id) const {
-    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= static_cast<std::uint64_t>(vocab_size_))
+    if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() >= vocab_size_)
       object.refuse(key, "expected ids of the vocabulary, which are below " + std::to_string(vocab_size_) +
                              ", found " + (id.is_number() ? id.dump() : std::string("something else")));
     return id.get<std::int32_t>();

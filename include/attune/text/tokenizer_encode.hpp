@@ -10,6 +10,9 @@
 
 namespace attune::detail {
 
+/// Leaves out the white space that a token, as the vocabulary spells it, begins and ends with.
+void trim_span(std::string_view token, bool first, const PostProcessor& how, TextSpan& span);
+
 /// Turns texts into tokens. One per thread: it owns the buffers and the cache of words.
 class TokenWriter {
  public:
@@ -73,7 +76,11 @@ class TokenWriter {
   bool emit_added(std::int32_t id, const TextPiece& piece) {
     out_->ids.push_back(id);
     if (full_) {
-      out_->offsets.push_back({piece.spans[0].begin, piece.spans[piece.bytes.size() - 1].end});
+      TextSpan span{piece.spans[0].begin, piece.spans[piece.bytes.size() - 1].end};
+      // The text counts, which is more than the token where that takes white space along.
+      if (state_->post_processor.trim_offsets)
+        trim_span(piece.bytes, out_->ids.size() == 1, state_->post_processor, span);
+      out_->offsets.push_back(span);
       out_->word_ids.push_back(take_word());
     }
     return out_->ids.size() <= limit_;
@@ -105,6 +112,10 @@ class TokenWriter {
     const std::size_t last = word.bytes.size() - 1;
     std::size_t begin = 0;
     for (std::size_t at = 0; at < count; ++at) {
+      if (parts[at].length == TokenPart::as_before) {
+        out_->offsets.push_back(TextSpan(out_->offsets.back()));
+        continue;
+      }
       const std::size_t end = begin + parts[at].length;
       const std::int32_t first = word.spans[std::min(begin, last)].begin;
       out_->offsets.push_back({first, end > begin ? word.spans[std::min(end - 1, last)].end : first});
@@ -127,3 +138,7 @@ class TokenWriter {
 };
 
 }  // namespace attune::detail
+
+#ifndef ATTUNE_DECLARATIONS_ONLY
+#include <attune/text/tokenizer_encode.inl.hpp>
+#endif

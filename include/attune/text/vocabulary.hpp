@@ -34,6 +34,9 @@ inline std::uint64_t hash_bytes(std::string_view text) {
 
 /// One token of a word, and how many of the word's bytes it stands for.
 struct TokenPart {
+  /// For `length`: the token stands for the same bytes as the one before it.
+  static constexpr std::uint32_t as_before = 0xFFFFFFFFu;
+
   std::int32_t id;
   std::uint32_t length;
 };
