@@ -31,17 +31,21 @@ def measure(args, model, optimizer, batch, length):
     ids = torch.randint(1000, 30000, (batch, length), device=device)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids),
               "labels": torch.randint(0, 2, (batch,), device=device)}
+    if args.inference:
+        del inputs["labels"]
     times = []
     for iteration in range(args.warmup + args.iterations):
         begin = time.perf_counter()
         optimizer.zero_grad()
         bf16 = args.precision == "bf16"
-        with torch.autocast(device.type, dtype=torch.bfloat16) if bf16 else contextlib.nullcontext():
-            loss = model(**inputs).loss
-        loss.backward()
-        if args.clip > 0:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), args.clip)
-        optimizer.step()
+        with torch.inference_mode() if args.inference else contextlib.nullcontext(), \
+                torch.autocast(device.type, dtype=torch.bfloat16) if bf16 else contextlib.nullcontext():
+            output = model(**inputs)
+        if not args.inference:
+            output.loss.backward()
+            if args.clip > 0:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), args.clip)
+            optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()
         if iteration >= args.warmup:
@@ -64,6 +68,7 @@ def main():
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--attention", choices=["sdpa", "eager"], default="sdpa")
     parser.add_argument("--clip", type=float, default=1.0, help="0: no clipping")
+    parser.add_argument("--inference", action="store_true", help="forward alone, without dropout")
     parser.add_argument("--fused", action="store_true", help="PyTorch's fused AdamW")
     parser.add_argument("--compile", action="store_true", help="torch.compile the model")
     parser.add_argument("--threads", type=int, default=0)
@@ -76,7 +81,7 @@ def main():
     torch.manual_seed(0)
     config = transformers.BertConfig(**SHAPES[args.shape], num_labels=2)
     config._attn_implementation = args.attention
-    model = transformers.BertForSequenceClassification(config).to(args.device).train()
+    model = transformers.BertForSequenceClassification(config).to(args.device).train(not args.inference)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5, fused=args.fused or None)
     step = torch.compile(model) if args.compile else model
     for batch in args.batch:
