@@ -43,11 +43,10 @@ class ThreadPool {
       return;
     }
     start();
-    const auto threads = static_cast<std::int64_t>(workers_.size()) + 1;
     task_ = &task;
     count_ = count;
     next_.store(0, std::memory_order_relaxed);
-    running_.store(threads - 1, std::memory_order_relaxed);
+    open_.store(true);
     {
       const std::lock_guard lock(mutex_);  // so that a worker about to sleep cannot miss the new generation
       generation_.fetch_add(1, std::memory_order_release);
@@ -56,7 +55,8 @@ class ThreadPool {
     inside_task() = true;
     work();
     inside_task() = false;
-    for (int spin = 0; running_.load(std::memory_order_acquire) > 0; ++spin)
+    open_.store(false);
+    for (int spin = 0; joined_.load() > 0; ++spin)
       if (spin > spins) std::this_thread::yield();
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
@@ -105,8 +105,9 @@ class ThreadPool {
       }
       seen = generation_.load(std::memory_order_acquire);
       if (stopping_) return;
-      work();
-      running_.fetch_sub(1, std::memory_order_release);
+      joined_.fetch_add(1);
+      if (open_.load()) work();
+      joined_.fetch_sub(1);
     }
   }
 
@@ -133,11 +134,15 @@ class ThreadPool {
   const TaskRef* task_ = nullptr;
   std::int64_t count_ = 0;
   std::atomic<std::int64_t> next_{0};
-  std::atomic<std::int64_t> running_{0};
+  // The caller waits for those workers alone that are at work, not for those that the system has yet to wake.
+  // Both are sequentially consistent: a worker joins and then looks whether the region is open, the caller
+  // closes it and then looks who joined; one of the two sees the other.
+  std::atomic<bool> open_{false};
+  std::atomic<int> joined_{0};
   std::atomic<std::uint64_t> generation_{0};
   std::mutex mutex_;
   std::condition_variable wake_;
-  bool stopping_ = false;
+  std::atomic<bool> stopping_{false};
   std::exception_ptr failure_;
 };
 

@@ -151,8 +151,9 @@ class Product {
     const bool plain = epilogue_.bias == nullptr && epilogue_.activation == Unary::identity &&
                        !epilogue_.pre_activation && !epilogue_.residual;
     if constexpr (std::same_as<Out, float>) {
-      if (plain && first && last && cols_.filled(col) == gemm_.cols)
-        return gemm_.micro(height, blocks_.steps(0), a_panel, b_panel, out, c_.stride, alpha_, beta_);
+      if (plain && cols_.filled(col) == gemm_.cols)
+        return gemm_.micro(height, blocks_.steps(block), a_panel, b_panel, out, c_.stride, alpha_,
+                           first ? beta_ : 1.0f);
     }
     if (last) {  // the lines that the tile goes to come while the product runs
       prefetch(out, c_.stride, height);
@@ -201,7 +202,7 @@ class Product {
   void run_dots() const {
     constexpr std::int64_t strip = 32;
     const std::int64_t words = std::max<std::int64_t>(1, strip * blocks_.k);
-    const std::int64_t strips = std::max<std::int64_t>(1, (std::int64_t{1} << 16) / words);
+    const std::int64_t strips = std::max<std::int64_t>(1, (std::int64_t{1} << 14) / words);
     const auto rows = static_cast<int>(rows_.extent);
     parallel_chunks(cols_.extent, strip * strips, [&](std::int64_t begin, std::int64_t end) {
       float tile[most_dot_rows * strip];
