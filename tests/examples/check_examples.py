@@ -49,7 +49,7 @@ class Workshop:
     """A folder with the model and the data, and a way to run the programs in it."""
 
     def __init__(self, programs, golden, folder):
-        self.programs, self.folder = programs, folder
+        self.programs, self.folder, self.golden = programs, folder, golden
         self.model = folder / "model"
         self.model.mkdir()
         shutil.copyfile(golden / "config.json", self.model / "config.json")
@@ -178,6 +178,66 @@ def tokenize(shop):
     expect(result.stdout == wanted, f"wrong ids, expected\n{wanted}", result)
 
 
+def floats_of(path):
+    """The F32 tensors of a safetensors file."""
+    data = path.read_bytes()
+    (size,) = struct.unpack("<Q", data[:8])
+    tensors = {}
+    for name, entry in json.loads(data[8:8 + size]).items():
+        if name != "__metadata__" and entry["dtype"] == "F32":
+            begin, end = entry["data_offsets"]
+            tensors[name] = struct.unpack(f"<{(end - begin) // 4}f", data[8 + size + begin:8 + size + end])
+    return tensors
+
+
+def decoder(shop):
+    """A Llama of tests/golden whose words are w0 .. w39, in the folder "decoder"; its fixtures' folder."""
+    golden = shop.golden.parent.parent
+    shutil.copytree(golden / "decoders/llama_lm", shop.folder / "decoder")
+    words = {f"w{number}": number for number in range(40)}
+    (shop.folder / "decoder/tokenizer.json").write_text(json.dumps({
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
+        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None,
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": False},
+        "model": {"type": "WordPiece", "unk_token": "w0", "continuing_subword_prefix": "##",
+                  "max_input_chars_per_word": 100, "vocab": words}}))
+    return golden
+
+
+def generate(shop):
+    golden = decoder(shop)
+    expected = json.loads((golden / "decoders/llama_lm/expected.json").read_text())
+    prompt = " ".join(f"w{token}" for token in expected["prompts"][0])
+    greedy = next(each for each in expected["generations"] if each["name"] == "greedy")
+    words = [f"w{token}" for token in greedy["texts"][0]]
+    expect("w2" not in words, "the fixture's text ends early here: w2 is the end of a text")
+    arguments = ["generate", "--model", "decoder", "--prompt", prompt]
+    text = shop.succeed(*arguments, "--max-new-tokens", greedy["max_new_tokens"]).stdout.split()
+    expect(text == prompt.split() + words, f"expected {prompt} and {words}, found {text}")
+    beams = shop.succeed(*arguments, "--max-new-tokens", 4, "--num-beams", 3).stdout.split()
+    expect(beams[:5] == prompt.split() and len(beams) > 5, f"beams gave {beams}")
+    stopped = shop.succeed(*arguments, "--max-new-tokens", 9, "--stop", "w27").stdout.split()
+    expect(stopped[-1] == "w27", f"the text must end with its stop string, found {stopped}")
+    sampled = [*arguments, "--sample", "--max-new-tokens", 12]
+    first = shop.succeed(*sampled, "--seed", 1).stdout
+    expect(first == shop.succeed(*sampled, "--seed", 1).stdout, "the same seed must give the same text")
+    expect(first != shop.succeed(*sampled, "--seed", 2).stdout, "another seed gives another text")
+    expect(shop.run(*sampled, "--top-p", 0).returncode == 1, "top_p 0 is no probability")
+
+
+def merge_adapter(shop):
+    golden = decoder(shop)
+    shop.succeed("merge_adapter", "--model", "decoder", "--adapter", golden / "adapters/llama_lora", "--output", "merged")
+    found = floats_of(shop.folder / "merged/model.safetensors")
+    expected = floats_of(golden / "adapters/llama_lora/expected.safetensors")
+    merged = [name for name in expected if name.startswith("merged.")]
+    expect(len(merged) == 6, "the fixture has changed")
+    for name in merged:
+        worst = max(abs(a - b) for a, b in zip(found[name[len("merged."):]], expected[name]))
+        expect(worst < 1e-6, f"{name} differs by {worst}")
+    expect((shop.folder / "merged/tokenizer.json").is_file(), "the tokenizer must go along")
+
+
 def common_manners(shop, programs):
     """--help, unknown options and a model that is not there."""
     for program in programs:
@@ -188,11 +248,15 @@ def common_manners(shop, programs):
         result = shop.run(program, "--no-such-option")
         expect(result.returncode != 0, f"{program} takes any option", result)
         arguments = ["--model", "nowhere"]
-        if program in ("predict_classifier", "embed", "tokenize"):
+        if program == "generate":
+            arguments += ["--prompt", "a"]
+        elif program == "merge_adapter":
+            arguments += ["--adapter", shop.golden.parent.parent / "adapters/llama_lora"]
+        elif program in ("predict_classifier", "embed", "tokenize"):
             arguments += ["--input", shop.write("any.txt", ["a"])]
         else:
             arguments += ["--train", shop.write("any.tsv", ["0\ta"])]
-        if program != "tokenize":
+        if program not in ("tokenize", "generate"):
             arguments += ["--output", "out"]
         result = shop.run(program, *arguments)
         expect(0 < result.returncode < 128 and "nowhere" in result.stderr,
@@ -202,7 +266,8 @@ def common_manners(shop, programs):
 def main():
     programs, golden = map(pathlib.Path, sys.argv[1:3])
     names = sorted(path.stem for path in pathlib.Path(sys.argv[3]).glob("*.cpp"))
-    tests = [finetune_bert, finetune_classifier, finetune_ner, pretrain_mlm, finetune_embeddings, tokenize]
+    tests = [finetune_bert, finetune_classifier, finetune_ner, pretrain_mlm, finetune_embeddings, tokenize,
+             generate, merge_adapter]
     covered = {test.__name__ for test in tests} | {"predict_classifier", "embed"}
     failed = [f"{name} has no test here" for name in names if name not in covered]
     tests.append(lambda shop: common_manners(shop, names))
