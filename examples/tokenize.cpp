@@ -50,7 +50,8 @@ void detokenize(const Tokenizer& tokenizer, const std::string& input) {
       if (letter == '\n' || letter == '\\') out += '\\';
       out += letter == '\n' ? 'n' : letter;
     }
-    std::puts(out.c_str());
+    out += '\n';
+    std::fwrite(out.data(), 1, out.size(), stdout);
   }
 }
 

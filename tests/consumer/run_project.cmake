@@ -2,7 +2,7 @@
 # Configures and builds the consumer in BUILD, then runs each program that it made.
 execute_process(COMMAND ${CMAKE_COMMAND} -S ${PROJECT} -B ${BUILD} -DHOW=${HOW} ${SETTINGS} COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${CMAKE_COMMAND} --build ${BUILD} COMMAND_ERROR_IS_FATAL ANY)
-set(programs consumer)
+set(programs consumer consumer_tokenizer)
 if(EXISTS ${BUILD}/consumer_compiled)
   list(APPEND programs consumer_compiled)
 elseif(EXPECT_COMPILED)

@@ -1,6 +1,6 @@
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <random>
 #include <set>
 #include <sstream>
@@ -66,11 +66,17 @@ std::string streamed(const Tokenizer& tokenizer, const std::vector<std::int32_t>
   return text + stream.finish();
 }
 
+/// Of this thread, which alone works on a single text.
 double seconds_to_encode(const Tokenizer& tokenizer, const std::string& text) {
   const std::vector<std::string> texts{text};
-  const auto begin = std::chrono::steady_clock::now();
+  const auto now = [] {
+    timespec time{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  const double begin = now();
   CHECK(tokenizer.encode_packed(texts).ids.size() <= 4 * text.size());
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return now() - begin;
 }
 
 }  // namespace
@@ -157,10 +163,10 @@ TEST_CASE("tokenizer.json: batches give the same rows for every number of thread
 }
 
 TEST_CASE("a million characters take linear time and little stack") {
-  for (const auto& folder : folders(fixtures())) {
-    INFO(folder.string());
-    const auto tokenizer = Tokenizer::from_pretrained(folder.string());
-    for (const std::string unit : {"a", " ", "ab1 ", "\u8bdd", "e\u0301\u0323", "=", "\n ", "'", "\xFF"}) {
+  for (const char* name : {"gpt2", "qwen2", "other_regexes", "llama2", "unigram", "end_of_word"}) {
+    INFO(name);
+    const auto tokenizer = Tokenizer::from_pretrained((fixtures() / name).string());
+    for (const std::string unit : {"a", " ", "ab1 ", "\u8bdd", "e\u0301\u0323", "\n ", "\xFF"}) {
       INFO(unit);
       const auto repeated = [&](std::size_t bytes) {
         std::string text;
@@ -170,8 +176,8 @@ TEST_CASE("a million characters take linear time and little stack") {
       seconds_to_encode(tokenizer, repeated(20000));
       const double small = seconds_to_encode(tokenizer, repeated(100000));
       const double large = seconds_to_encode(tokenizer, repeated(1000000));
-      // A quadratic step would take a hundred times as long; other work on the machine may disturb.
-      CHECK(large < 40 * small + 0.5);
+      // A quadratic step would take a hundred times as long.
+      CHECK(large < 30 * small + 0.1);
     }
   }
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <utility>
 
 #include <attune/text/token_decoder.hpp>
@@ -56,10 +57,16 @@ ATTUNE_INLINE std::string TokenStream::push(std::int32_t id) {
 
 /// Whether the last tokens are bytes that may become a character.
 ATTUNE_INLINE bool TokenStream::is_unfinished() const {
+  const detail::TokenizerState& state = *tokenizer_.state_;
+  const bool byte_level = std::any_of(state.decoder.begin(), state.decoder.end(), [](const auto& step) {
+    return step.kind == detail::DecoderStep::Kind::byte_level;
+  });
   std::string bytes;
   for (std::size_t at = returned_; at < ids_.size(); ++at) {
-    const int byte = detail::byte_of_token(tokenizer_.state_->token_of(ids_[at]).value_or(""));
-    if (byte < 0)
+    const int byte = detail::byte_of_token(state.token_of(ids_[at]).value_or(""));
+    if (byte_level)
+      bytes += state.bytes_of(ids_[at]);
+    else if (byte < 0)
       bytes.clear();
     else
       bytes += static_cast<char>(static_cast<unsigned char>(byte));
