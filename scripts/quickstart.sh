@@ -75,7 +75,8 @@ step "Fine-tune on 4,460 SMS messages, evaluate on the 1,114 that are held out"
 # Every fifth message is held out.
 awk -v folder=$build '{ print > (folder (NR % 5 == 0 ? "/sms_eval.tsv" : "/sms_train.tsv")) }' examples/data/sms_spam.tsv
 $build/examples/finetune_classifier --model "$model" --train $build/sms_train.tsv --eval $build/sms_eval.tsv \
-  --label-column 0 --text-column 1 --epochs 1 --batch-size 16 --lr 3e-5 --max-length 128 --output "$output"
+  --label-column 0 --text-column 1 --epochs 1 --batch-size 16 --lr 3e-5 --schedule constant --max-length 128 \
+  --output "$output"
 echo "Saved to $output; transformers' from_pretrained loads it as it is."
 
 step "Classify two new messages"
