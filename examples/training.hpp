@@ -207,7 +207,7 @@ template <class B, class Model, class LossOf, class Evaluate>
 void train(TrainingRun<B>& run, Model& model, attune::DataLoader& loader, std::int64_t accumulate,
            const LossOf& loss_of, const Evaluate& evaluate) {
   std::vector<float> class_weights;
-  if constexpr (requires { model.loss_options; }) class_weights = model.loss_options.class_weights;
+  if constexpr (requires { model.loss_options.class_weights; }) class_weights = model.loss_options.class_weights;
   while (run.goes_on()) {
     model.train();
     for (const auto& step : attune::accumulate(loader, accumulate, class_weights)) {

@@ -11,6 +11,7 @@
 #include <attune/core/batch.hpp>
 #include <attune/generation/generate.hpp>
 #include <attune/loss/cross_entropy.hpp>
+#include <attune/models/decoder_input.hpp>
 #include <attune/ops/view.hpp>
 
 namespace attune {
