@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <iterator>
 #include <map>
+#include <string>
 
 #include <attune/text/unicode.hpp>
 #include <attune/text/unicode_forms.hpp>
@@ -51,11 +52,11 @@ class FormFlags {
     for (const UnicodeComposition& pair : unicode_compositions) mark(pair.second, pair.second, all);
     mark(0x1161, 0x1175, all);  // Hangul letters that join what stands before them
     mark(0x11A8, 0x11C2, all);
-    std::map<std::vector<std::uint8_t>, std::uint16_t> known;
+    std::map<std::string, std::uint16_t> known;  // g++ 12 warns falsely of a map of byte vectors
     for (std::size_t first = 0; first < every.size(); first += 128) {
       const auto begin = every.begin() + static_cast<std::ptrdiff_t>(first);
-      const auto [entry, added] = known.try_emplace(std::vector<std::uint8_t>(begin, begin + 128),
-                                                    static_cast<std::uint16_t>(known.size()));
+      const auto [entry, added] =
+          known.try_emplace(std::string(begin, begin + 128), static_cast<std::uint16_t>(known.size()));
       if (added) flags_.insert(flags_.end(), begin, begin + 128);
       blocks_.push_back(entry->second);
     }
