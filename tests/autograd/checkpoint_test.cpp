@@ -126,3 +126,40 @@ TEST_CASE("checkpoint: keeps the inputs of the parts alone") {
   y.backward(seed);
   CHECK(Counted::peak - before <= (6 + 10 + 4) * array);  // what is kept, one part's insides, gradients
 }
+
+TEST_CASE("checkpoint: several inputs, some of which need a gradient") {
+  const auto w = make_weight();
+  const T64 x = leaf({2, 3}, {1, 2, 3, 4, 5, 6}), z = leaf({2, 3}, {6, 5, 4, 3, 2, 1});
+  const T64 constant = T64::full(Reference(), {2, 3}, 0.5);
+  const auto block = [&](const T64& a, const T64& b, const T64& c) {
+    return linear(a * b, w, {}, Unary::tanh) * c + a;
+  };
+  sum(block(x, constant, z)).backward();
+  const auto x_grad = x.grad().to_vector(), z_grad = z.grad().to_vector(), w_grad = w.grad().to_vector();
+  x.zero_grad();
+  z.zero_grad();
+  w.zero_grad();
+  sum(checkpoint(block, x, constant, z)).backward();
+  CHECK(x.grad().to_vector() == x_grad);
+  CHECK(z.grad().to_vector() == z_grad);
+  CHECK(w.grad().to_vector() == w_grad);
+
+  // One tensor as two inputs.
+  x.zero_grad();
+  sum(block(x, constant, x)).backward();
+  const auto twice = x.grad().to_vector();
+  x.zero_grad();
+  sum(checkpoint(block, x, constant, x)).backward();
+  for (std::size_t i = 0; i < twice.size(); ++i)
+    CHECK(x.grad().to_vector()[i] == doctest::Approx(twice[i]).epsilon(1e-12));
+}
+
+TEST_CASE("checkpoint: a captured tensor keeps its gradient or is an error, never a gradient that is lost") {
+  const T64 x = leaf({1, 3}, {1, 2, 3}), captured_leaf = leaf({1, 3}, {4, 5, 6});
+  sum(checkpoint([&](const T64& in) { return in * captured_leaf; }, x)).backward();
+  CHECK(captured_leaf.grad().to_vector() == Values{1, 2, 3});
+
+  const T64 computed = captured_leaf * captured_leaf;
+  const T64 y = checkpoint([&](const T64& in) { return in * computed; }, x);
+  CHECK_THROWS_WITH_AS(sum(y + computed).backward(), doctest::Contains("make it an input"), GraphError);
+}

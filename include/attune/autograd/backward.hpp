@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <unordered_set>
@@ -14,9 +15,9 @@ namespace attune {
 namespace detail {
 
 /// The functions that `root` depends on, the last created first: an order in which each comes before its
-/// inputs'.
+/// inputs'. One created before `oldest` belongs to another graph, which must not be gone through.
 template <class B>
-std::vector<std::shared_ptr<Function<B>>> functions_behind(const Variable<B>& root) {
+std::vector<std::shared_ptr<Function<B>>> functions_behind(const Variable<B>& root, std::uint64_t oldest) {
   std::vector<std::shared_ptr<Function<B>>> found;
   std::unordered_set<const Function<B>*> seen;
   const auto visit = [&](const std::shared_ptr<Function<B>>& function) {
@@ -24,6 +25,9 @@ std::vector<std::shared_ptr<Function<B>>> functions_behind(const Variable<B>& ro
     if (function->released)
       throw GraphError("backward: the graph through '" + std::string(function->name) +
                        "' was freed by an earlier backward; call that one with retain_graph = true");
+    if (function->sequence < oldest)
+      throw GraphError("checkpoint: the function uses a result of '" + std::string(function->name) +
+                       "' that was computed outside of it and needs a gradient; make it an input");
     found.push_back(function);
   };
   visit(root.producer);
@@ -38,8 +42,8 @@ std::vector<std::shared_ptr<Function<B>>> functions_behind(const Variable<B>& ro
 }
 
 template <class B>
-void run_backward(const Variable<B>& root, bool retain_graph) {
-  std::vector<std::shared_ptr<Function<B>>> functions = functions_behind(root);
+void run_backward(const Variable<B>& root, bool retain_graph, std::uint64_t oldest) {
+  std::vector<std::shared_ptr<Function<B>>> functions = functions_behind(root, oldest);
   // Held until their function has run: once a consumer is released nothing else may hold its inputs.
   std::vector<std::vector<std::shared_ptr<Variable<B>>>> outputs;
   for (const auto& function : functions) {
@@ -69,24 +73,32 @@ void run_backward(const Variable<B>& root, bool retain_graph) {
   }
 }
 
+/// Tensor::backward() through functions that are not older than `oldest`.
+template <class T, class B>
+void backward_from(const Tensor<T, B>& y, const Detached<T, B>& gradient, bool retain_graph,
+                   std::uint64_t oldest) {
+  if (!y.requires_grad())
+    throw GraphError("backward: nothing to differentiate, no tensor behind this one requires a gradient");
+  if (!(gradient.shape() == y.shape()))
+    throw ShapeError("backward: the gradient must have the tensor's shape " + y.shape().to_string() +
+                     ", found " + gradient.shape().to_string());
+  Variable<B>& variable = *y.variable();
+  const Detached<T, B> seed = gradient.contiguous_copy();
+  if (variable.grad && !variable.producer) {  // a leaf collects
+    const Detached<T, B> sum = y.grad().clone();
+    y.device().copy_strided(seed.const_view(), sum.view(), true);
+    variable.grad = sum.storage();
+  } else {
+    variable.grad = seed.own_storage();
+  }
+  run_backward(variable, retain_graph, oldest);
+}
+
 }  // namespace detail
 
 template <class T, class B>
 void Tensor<T, B>::backward(const Detached<T, B>& gradient, bool retain_graph) const {
-  if (!variable_)
-    throw GraphError("backward: nothing to differentiate, no tensor behind this one requires a gradient");
-  if (!(gradient.shape() == shape()))
-    throw ShapeError("backward: the gradient must have the tensor's shape " + shape().to_string() +
-                     ", found " + gradient.shape().to_string());
-  const Detached<T, B> seed = gradient.contiguous_copy();
-  if (variable_->grad && !variable_->producer) {  // a leaf collects
-    const Detached<T, B> sum = grad().clone();
-    device().copy_strided(seed.const_view(), sum.view(), true);
-    variable_->grad = sum.storage();
-  } else {
-    variable_->grad = seed.own_storage();
-  }
-  detail::run_backward(*variable_, retain_graph);
+  detail::backward_from(*this, gradient, retain_graph, /*oldest=*/0);
 }
 
 template <class T, class B>
