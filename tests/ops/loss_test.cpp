@@ -4,6 +4,7 @@
 #include <attune/backend/cpu/cpu.hpp>
 
 #include <array>
+#include <cmath>
 
 #include "suites/operation_checks.hpp"
 
@@ -48,4 +49,16 @@ TEST_CASE("losses: labels, options and counts that do not fit are refused") {
   CHECK_THROWS_AS(cosine_similarity_loss(x, F32::zeros(Cpu(), {2, 4}), few), ShapeError);
   CHECK_THROWS_AS(cosine_similarity_loss(x, F32::zeros(Cpu(), {1, 3}), std::vector<float>(2)), ShapeError);
   CHECK_THROWS_AS(multiple_negatives_ranking_loss(x, F32::zeros(Cpu(), {3, 3})), ShapeError);
+}
+
+TEST_CASE("losses: the mean of double losses is a double") {
+  using F64 = Tensor<double, Reference>;
+  const double log2 = std::log(2.0);
+  const std::vector<std::int32_t> labels{0, 1, 0};
+  CHECK(cross_entropy(F64::zeros(Reference(), {3, 2}), labels).item() ==
+        doctest::Approx(log2).epsilon(1e-14));
+  const std::vector<float> zeros(3, 0.0f);
+  CHECK(bce_with_logits_loss(F64::zeros(Reference(), {3}), zeros).item() ==
+        doctest::Approx(log2).epsilon(1e-14));
+  CHECK(mse_loss(F64::full(Reference(), {3}, 0.1), zeros).item() == doctest::Approx(0.01).epsilon(1e-14));
 }

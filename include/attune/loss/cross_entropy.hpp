@@ -6,6 +6,7 @@
 
 #include <attune/autograd/apply.hpp>
 #include <attune/core/batch.hpp>
+#include <attune/loss/total.hpp>
 
 namespace attune {
 
@@ -39,16 +40,12 @@ struct CrossEntropyOp {
   Detached<Wide<T>, B> forward(Needs, const Detached<T, B>& input) {
     const Detached<T, B> x = input.has_matrix() ? input : input.clone();
     const B& device = x.device();
-    const Detached<Wide<T>, B> losses(device, {x.matrix().rows}), total(device, {});
+    const Detached<Wide<T>, B> losses(device, {x.matrix().rows});
     lse = Detached<Wide<T>, B>(device, {x.matrix().rows});
     device.cross_entropy(MatrixView<const T>(x.matrix()), std::span<const std::int32_t>(labels.span()),
                          options(), losses.span(), lse.span());
-    device.total(std::span<const Wide<T>>(losses.span()), total.data());
-    const Detached<Wide<T>, B> loss(device, {});
-    device.axpby(static_cast<float>(1.0 / normalizer), std::span<const Wide<T>>(total.span()), 0.0f,
-                 loss.span());
     logits = x;
-    return loss;
+    return scaled_total(losses, 1.0 / normalizer);
   }
 
   void backward(const Detached<Wide<T>, B>& dy, Gradient<T, B> dx) const {

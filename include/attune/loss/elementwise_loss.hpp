@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <attune/autograd/apply.hpp>
+#include <attune/loss/total.hpp>
 
 namespace attune {
 
@@ -24,16 +25,13 @@ struct ElementwiseLossOp {
   Detached<Wide<T>, B> forward(Needs, const Detached<T, B>& input) {
     const Detached<T, B> values = input.contiguous_copy();
     const B& device = values.device();
-    const Detached<Wide<T>, B> losses(device, values.shape()), total(device, {}), loss(device, {});
+    const Detached<Wide<T>, B> losses(device, values.shape());
     const auto from = std::span<const T>(values.span());
     const auto to = std::span<const Wide<T>>(targets.span());
     kind == ElementwiseLoss::mse ? device.mse(from, to, losses.span())
                                  : device.bce_with_logits(from, to, losses.span());
-    device.total(std::span<const Wide<T>>(losses.span()), total.data());
-    device.axpby(1.0f / static_cast<float>(values.size()), std::span<const Wide<T>>(total.span()), 0.0f,
-                 loss.span());
     x = values;
-    return loss;
+    return scaled_total(losses, 1.0 / static_cast<double>(values.size()));
   }
 
   void backward(const Detached<Wide<T>, B>& dy, Gradient<T, B> dx) const {
