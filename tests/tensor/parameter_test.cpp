@@ -93,6 +93,9 @@ TEST_CASE("parameter: freezing parts") {
   set_trainable(named(second), true);
   CHECK(second.trainable());
   CHECK(!first.trainable());
+  whole.state()->owner = 1;
+  second.freeze();
+  CHECK(whole.state()->owner == 0);  // the optimizer that had it can no longer step
 }
 
 TEST_CASE(

@@ -44,13 +44,13 @@ struct LoadTarget {
   Init init;
   std::function<void(std::span<const float>)> assign;  // set unless double
   std::function<void(std::span<const double>)> assign_double;
+  std::int64_t zero_row = -1;  // see ParameterState
 };
 
 LoadReport load_targets(const std::vector<LoadTarget>& targets, const std::string& directory,
                         const LoadOptions& options);
 /// Values for a parameter that begins anew. They depend on the seed and its name alone.
-std::vector<float> initial_values(const std::string& name, std::int64_t count, Init init, double range,
-                                  std::uint64_t seed);
+void fill_anew(const LoadTarget& target, double initializer_range, std::uint64_t seed);
 
 struct SaveSource {
   std::string name;
@@ -105,7 +105,8 @@ void assign_stored(const NamedParameter<B>& parameter, std::span<const W> values
 
 template <class B>
 LoadTarget load_target(const NamedParameter<B>& parameter) {
-  LoadTarget target{parameter.name, stored_shape(parameter), parameter.state->init, {}, {}};
+  LoadTarget target{parameter.name,           stored_shape(parameter), parameter.state->init, {}, {},
+                    parameter.state->zero_row};
   if (parameter.state->dtype == DType::f64)
     target.assign_double = [parameter](std::span<const double> values) {
       assign_stored<double>(parameter, values);
@@ -129,19 +130,12 @@ LoadReport load_parameters(const ParameterList<B>& parameters, const std::string
   return detail::load_targets(targets, directory, options);
 }
 
-/// Fills parameters as a new model of transformers has them: normal with the given deviation, zeros and ones.
+/// Fills parameters as a new model of transformers has them: normal with the given deviation, zeros and ones,
+/// and zeros in the padding row of an embedding.
 template <class B>
 void initialize_parameters(const ParameterList<B>& parameters, double initializer_range, std::uint64_t seed) {
-  for (const auto& parameter : parameters) {
-    const detail::LoadTarget target = detail::load_target(parameter);
-    const auto values =
-        detail::initial_values(target.name, target.shape.size(), target.init, initializer_range, seed);
-    if (target.assign) {
-      target.assign(values);
-    } else {
-      target.assign_double(std::vector<double>(values.begin(), values.end()));
-    }
-  }
+  for (const auto& parameter : parameters)
+    detail::fill_anew(detail::load_target(parameter), initializer_range, seed);
 }
 
 /// Writes the masters (float, or double for double models; a frozen bfloat16 parameter as it is) to one

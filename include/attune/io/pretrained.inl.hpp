@@ -33,20 +33,19 @@ inline std::vector<std::string> candidate_names(const std::string& name, const s
   return names;
 }
 
-ATTUNE_INLINE std::vector<float> initial_values(const std::string& name, std::int64_t count, Init init,
-                                                double range, std::uint64_t seed) {
-  std::vector<float> values(static_cast<std::size_t>(count), init == Init::ones ? 1.0f : 0.0f);
-  if (init != Init::normal) return values;
-  std::uint64_t stream = 0xcbf29ce484222325ull;  // FNV-1a of the name
-  for (const char c : name) stream = (stream ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
-  RandomStream random(seed, stream);
-  for (float& value : values) value = random.normal() * static_cast<float>(range);
-  return values;
-}
-
-inline void fill_anew(const LoadTarget& target, const LoadOptions& options) {
-  const auto values =
-      initial_values(target.name, target.shape.size(), target.init, options.initializer_range, options.seed);
+ATTUNE_INLINE void fill_anew(const LoadTarget& target, double initializer_range, std::uint64_t seed) {
+  const auto count = static_cast<std::size_t>(target.shape.size());
+  std::vector<float> values(count, target.init == Init::ones ? 1.0f : 0.0f);
+  if (target.init == Init::normal) {
+    std::uint64_t stream = 0xcbf29ce484222325ull;  // FNV-1a of the name
+    for (const char c : target.name) stream = (stream ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
+    RandomStream random(seed, stream);
+    for (float& value : values) value = random.normal() * static_cast<float>(initializer_range);
+  }
+  if (target.zero_row >= 0 && target.zero_row < target.shape[0]) {
+    const auto row_size = static_cast<std::ptrdiff_t>(target.shape.size() / target.shape[0]);
+    std::fill_n(values.begin() + target.zero_row * row_size, row_size, 0.0f);
+  }
   if (target.assign)
     target.assign(values);
   else
@@ -94,7 +93,7 @@ ATTUNE_INLINE LoadReport load_targets(const std::vector<LoadTarget>& targets, co
     const LoadTarget& target = targets[i];
     const auto count = static_cast<std::size_t>(target.shape.size());
     if (!found[i]) {
-      fill_anew(target, options);
+      fill_anew(target, options.initializer_range, options.seed);
     } else if (target.assign) {
       values.resize(count);
       checkpoint.copy_as<float>(*found[i], values);

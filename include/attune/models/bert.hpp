@@ -21,7 +21,7 @@ struct BertEmbeddings {
   Dropout dropout;
 
   BertEmbeddings(const B& device, const BertConfig& c)
-      : word_embeddings(device, c.vocab_size, c.hidden_size),
+      : word_embeddings(device, c.vocab_size, c.hidden_size, c.pad_token_id),
         position_embeddings(device, c.max_position_embeddings, c.hidden_size),
         token_type_embeddings(device, c.type_vocab_size, c.hidden_size),
         norm(device, c.hidden_size, static_cast<float>(c.layer_norm_eps)),

@@ -27,7 +27,7 @@ struct DistilBertEmbeddings {
   Dropout dropout;
 
   DistilBertEmbeddings(const B& device, const DistilBertConfig& c)
-      : word_embeddings(device, c.vocab_size, c.dim),
+      : word_embeddings(device, c.vocab_size, c.dim, c.pad_token_id),
         position_embeddings(device, c.max_position_embeddings, c.dim),
         norm(device, c.dim, detail::distilbert_eps),
         dropout(make_dropout(c.dropout, "dropout")) {}

@@ -10,8 +10,12 @@ struct Embedding {
   Parameter<T, B> weight;
 
   Embedding() = default;
-  Embedding(const B& device, std::int64_t num_embeddings, std::int64_t embedding_dim)
-      : weight(device, {num_embeddings, embedding_dim}, Init::normal) {}
+  /// The row `padding_idx` begins as zeros; -1: none. Whether it trains is up to the RowIndex.
+  Embedding(const B& device, std::int64_t num_embeddings, std::int64_t embedding_dim,
+            std::int64_t padding_idx = -1)
+      : weight(device, {num_embeddings, embedding_dim}, Init::normal) {
+    weight.state()->zero_row = padding_idx;
+  }
 
   Tensor<T, B> operator()(const RowIndex<B>& ids) const { return embedding(ids, weight); }
 

@@ -25,6 +25,8 @@ struct ParameterState {
   std::uint64_t owner = 0;  ///< the optimizer that holds it in its arena
   Init init = Init::zeros;
   bool stored_transposed = false;  ///< a checkpoint holds the matrix as [columns, rows]: GPT-2's "Conv1D"
+  std::int64_t zero_row =
+      -1;  ///< begins as zeros whatever `init` says (an embedding's padding_idx); -1: none
   /// For each row range that has its own name, whether it trains. One range unless the parameter is fused.
   struct Part {
     std::int64_t row_begin, row_end;
@@ -98,6 +100,7 @@ class Parameter {
   void freeze() const {
     for (auto& part : state_->parts)
       if (part.row_begin >= begin_ && part.row_end <= row_end()) part.trainable = false;
+    state_->owner = 0;  // an optimizer made before has chunks of these rows
   }
 
   /// What is computed with.
