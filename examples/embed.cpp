@@ -13,6 +13,7 @@ void embed(const std::string& model_dir, const std::string& input, const std::st
            std::int64_t max_length, B device) {
   const auto tokenizer = attune::BertTokenizer::from_pretrained(model_dir);
   auto model = Model::from_pretrained(model_dir, {}, device);
+  if (max_length == 0) max_length = model.max_seq_length();
   model.eval();
   const attune::NoGradGuard no_grad;
 
@@ -40,13 +41,15 @@ void embed(const std::string& model_dir, const std::string& input, const std::st
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Writes the embedding of each line of a text file: mean pooling, scaled to length 1.");
+  CLI::App app("Writes the embedding of each line of a text file, scaled to length 1.");
   std::string model_dir, input, output, device = "auto";
-  std::int64_t max_length = 256;
+  std::int64_t max_length = 0;
   app.add_option("--model", model_dir, "Hugging Face model directory")->required();
   app.add_option("--input", input, "Text file, one text a line")->required();
   app.add_option("--output", output, "Safetensors file")->required();
-  app.add_option("--max-length", max_length, "Most tokens of a text, special tokens included")
+  app.add_option("--max-length", max_length,
+                 "Most tokens of a text, special tokens included (0: as the model's files say)")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--device", device)->capture_default_str()->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   CLI11_PARSE(app, argc, argv);

@@ -12,6 +12,7 @@
 #include <attune/models/encoder_input.hpp>
 #include <attune/models/outputs.hpp>
 #include <attune/models/pretrained_model.hpp>
+#include <attune/models/sentence_embedding_config.hpp>
 #include <attune/ops/l2_normalize.hpp>
 #include <attune/ops/mean_pool.hpp>
 
@@ -237,8 +238,9 @@ class EncoderForMaskedLM : public detail::EncoderBase<EncoderForMaskedLM<Family,
   }
 };
 
-/// Sentence embeddings: the mean of the last layer's states, scaled to length 1. The parameters are those of
-/// the bare encoder, so sentence-transformers and transformers read what is saved.
+/// Sentence embeddings: the mean of the last layer's states or the first token's, as sentence-transformers'
+/// files say, scaled to length 1. The parameters are those of the bare encoder; what is saved is read by
+/// sentence-transformers and transformers.
 template <class Family, class T, class B>
 class EncoderForSentenceEmbedding
     : public detail::EncoderBase<EncoderForSentenceEmbedding<Family, T, B>, Family, T, B> {
@@ -248,13 +250,42 @@ class EncoderForSentenceEmbedding
   static constexpr const char* head_name = "Model";
   static std::string encoder_part(const char* part) { return part; }
 
+  /// The pooling, and the length that texts are to be cut to: see max_seq_length().
+  SentenceEmbeddingConfig sentence_config{};
+
   EncoderForSentenceEmbedding(const typename Base::Config& c, const B& device) : Base(c, device, true) {
     this->finish_construction();
     this->encoder.freeze_pooler();
   }
 
+  /// As the other models', with sentence-transformers' files when the directory has them. Throws ConfigError
+  /// for a pooling mode other than mean and cls and for modules that are not supported.
+  static EncoderForSentenceEmbedding from_pretrained(const std::string& directory,
+                                                     const PretrainedOptions& options = {},
+                                                     const B& device = B()) {
+    const auto sentence_config = SentenceEmbeddingConfig::from_pretrained(directory);
+    EncoderForSentenceEmbedding model = Base::from_pretrained(directory, options, device);
+    model.sentence_config = sentence_config;
+    return model;
+  }
+  /// What transformers reads, and what makes it a SentenceTransformer. Throws IoError.
+  void save_pretrained(const std::string& directory) const {
+    Base::save_pretrained(directory);
+    SentenceEmbeddingConfig written = sentence_config;
+    written.max_seq_length = max_seq_length();
+    written.save(directory, this->encoder.embeddings.word_embeddings.weight.shape()[1]);
+  }
+  /// The most tokens of a text that the model is meant for: EncodeOptions::max_length for its texts.
+  std::int64_t max_seq_length() const {
+    const std::int64_t positions = this->config.max_position_embeddings;
+    return sentence_config.max_seq_length > 0 ? std::min(sentence_config.max_seq_length, positions)
+                                              : positions;
+  }
+
   /// Embeddings [B, C]. For losses see loss/embedding_loss.hpp.
   Tensor<T, B> operator()(const Batch& batch) const {
+    if (sentence_config.pooling == Pooling::cls)
+      return l2_normalize(this->encoder.first_states(this->input(batch, true), this->gradient_checkpointing));
     const auto input = this->input(batch, false);
     return l2_normalize(
         mean_pool(this->encoder.states(input, this->gradient_checkpointing), input.pass.segments));
