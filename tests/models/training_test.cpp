@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <attune/attune.hpp>
 
+#include <limits>
 #include <thread>
 
 #include "golden.hpp"
@@ -327,6 +328,16 @@ TEST_CASE("training: batches that do not fit are refused") {
   refuses("id", [](Batch& b) { b.input_ids[0] = 50; });
   refuses("negative", [](Batch& b) { b.input_ids[0] = -1; });
   refuses("id", [](Batch& b) { b.token_type_ids[0] = 2; });
+  refuses("2147483647", [](Batch& b) { b.input_ids[0] = std::numeric_limits<std::int32_t>::max(); });
   refuses("41", [](Batch& b) { b = random_batch({41}); });  // more positions than the model has
   CHECK_NOTHROW(model(good));
+}
+
+TEST_CASE("training: a sequence without tokens is refused by every head") {
+  Batch batch = random_batch({3, 4});
+  batch.segments.append(0);
+  batch.labels.clear();
+  CHECK_THROWS_WITH_AS((BertForSentenceEmbedding<float, Cpu>::from_config(small_config())(batch)),
+                       "batch: sequence 2 has no tokens", ShapeError);
+  CHECK_THROWS_AS((BertForTokenClassification<float, Cpu>::from_config(small_config())(batch)), ShapeError);
 }

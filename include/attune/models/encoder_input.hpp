@@ -30,6 +30,8 @@ EncoderInput<B> make_encoder_input(const B& device, const Batch& batch, const Pa
   if (tokens == 0) throw ShapeError("batch: no tokens");
   EncoderInput<B> input;
   const Segments& segments = batch.segments;
+  for (std::int64_t b = 0; b < segments.count(); ++b)
+    if (segments.length(b) == 0) throw ShapeError("batch: sequence " + std::to_string(b) + " has no tokens");
   input.ids = RowIndex<B>(device, batch.input_ids, pad_token_id);
   input.positions = RowIndex<B>(device, segments.positions());
   input.token_types = RowIndex<B>(
@@ -42,7 +44,6 @@ EncoderInput<B> make_encoder_input(const B& device, const Batch& batch, const Pa
   Segments firsts;
   std::vector<std::int32_t> rows;
   for (std::int64_t b = 0; b < segments.count(); ++b) {
-    if (segments.length(b) == 0) throw ShapeError("batch: sequence " + std::to_string(b) + " has no tokens");
     rows.push_back(segments.offsets()[static_cast<std::size_t>(b)]);
     firsts.append(segments.positions().subspan(static_cast<std::size_t>(rows.back()), 1));
   }

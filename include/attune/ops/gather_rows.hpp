@@ -10,19 +10,21 @@
 
 namespace attune {
 
-/// Row numbers on a device, with their largest known on the host so that ranges can be checked without waiting.
+/// Row numbers on a device, with their largest known on the host so that ranges can be checked without
+/// waiting.
 template <class B>
 class RowIndex {
  public:
   RowIndex() = default;
-  /// `without_gradient` is a row that no gradient flows back to, as padding_idx in torch.nn.Embedding; -1: none.
-  /// Throws ShapeError for a negative row number.
+  /// `without_gradient` is a row that no gradient flows back to, as padding_idx in torch.nn.Embedding; -1:
+  /// none. Throws ShapeError for a negative row number.
   RowIndex(const B& device, std::span<const std::int32_t> rows, std::int64_t without_gradient = -1)
       : rows_(Detached<std::int32_t, B>::from_values(device, {static_cast<std::int64_t>(rows.size())}, rows)),
         gradient_rows_(rows_) {
     for (const std::int32_t row : rows) {
-      if (row < 0) throw ShapeError("RowIndex: row numbers must not be negative, found " + std::to_string(row));
-      end_ = std::max(end_, row + 1);
+      if (row < 0)
+        throw ShapeError("RowIndex: row numbers must not be negative, found " + std::to_string(row));
+      end_ = std::max(end_, std::int64_t{row} + 1);
     }
     if (std::find(rows.begin(), rows.end(), without_gradient) == rows.end()) return;
     std::vector<std::int32_t> kept(rows.begin(), rows.end());
@@ -31,14 +33,14 @@ class RowIndex {
   }
 
   std::int64_t size() const { return rows_.size(); }
-  std::int32_t end() const { return end_; }  ///< one past the largest
+  std::int64_t end() const { return end_; }  ///< one past the largest
   std::span<const std::int32_t> span() const { return rows_.span(); }
   /// The same with -1 where no gradient flows.
   std::span<const std::int32_t> gradient_span() const { return gradient_rows_.span(); }
 
  private:
   Detached<std::int32_t, B> rows_, gradient_rows_;
-  std::int32_t end_ = 0;
+  std::int64_t end_ = 0;
 };
 
 namespace detail {
@@ -60,11 +62,12 @@ struct GatherRowsOp {
   void backward(const Detached<T, B>& dy, Gradient<T, B> dx) const {
     const bool accumulate = dx.accumulate();
     if constexpr (std::is_same_v<T, Wide<T>>) {
-      dy.device().scatter_add_rows(MatrixView<const T>(dy.matrix()), rows.gradient_span(), dx.target().matrix(),
-                                   accumulate);
+      dy.device().scatter_add_rows(MatrixView<const T>(dy.matrix()), rows.gradient_span(),
+                                   dx.target().matrix(), accumulate);
     } else {
       const Detached<Wide<T>, B> sums(dy.device(), input_shape);
-      dy.device().scatter_add_rows(MatrixView<const T>(dy.matrix()), rows.gradient_span(), sums.matrix(), false);
+      dy.device().scatter_add_rows(MatrixView<const T>(dy.matrix()), rows.gradient_span(), sums.matrix(),
+                                   false);
       dx.write([&](const Detached<T, B>& out) {
         dy.device().cast(std::span<const Wide<T>>(sums.span()), out.span());
       });
