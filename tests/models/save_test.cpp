@@ -180,3 +180,42 @@ TEST_CASE("loading: a checkpoint of something else, a missing directory") {
                    [&](std::size_t) { return std::as_bytes(std::span(number)); });
   CHECK_THROWS_AS(Classifier::from_pretrained(directory.path()), ConfigError);
 }
+
+TEST_CASE("saving: where no directory can be made") {
+  const TemporaryDirectory directory;
+  const std::string file = directory.path() + "/file";
+  write_text_file(file, "");
+  const Classifier model = Classifier::from_config(small_config());
+  CHECK_THROWS_AS(model.save_pretrained(file + "/below"), IoError);
+}
+
+TEST_CASE("new models: the padding row of the words' embedding is zero, as transformers makes it") {
+  BertConfig config = small_config();
+  config.pad_token_id = 7;
+  const auto row = [](const auto& model, std::int64_t at) {
+    return model.encoder.embeddings.word_embeddings.weight.rows(at, at + 1).value().to_vector();
+  };
+  const std::vector<float> zeros(32, 0.0f);
+  const Classifier model = Classifier::from_config(config);
+  CHECK(row(model, 7) == zeros);
+  CHECK(row(model, 6) != zeros);
+  config.pad_token_id = -1;
+  CHECK(row(Classifier::from_config(config), 7) != zeros);
+
+  DistilBertConfig distilbert;
+  distilbert.vocab_size = 20;
+  distilbert.dim = 32;
+  distilbert.n_layers = distilbert.n_heads = 1;
+  distilbert.hidden_dim = 8;
+  distilbert.pad_token_id = 3;
+  CHECK(row(DistilBertForMaskedLM<float, Cpu>::from_config(distilbert), 3) == zeros);
+
+  // An embedding that begins anew beside a checkpoint of another vocabulary.
+  const TemporaryDirectory directory;
+  config.pad_token_id = 7;
+  config.vocab_size = 40;
+  Classifier::from_config(config).save_pretrained(directory.path());
+  config.vocab_size = 50;
+  config.save(directory.path(), "BertForSequenceClassification");
+  CHECK(row(Classifier::from_pretrained(directory.path(), {.ignore_mismatched_sizes = true}), 7) == zeros);
+}

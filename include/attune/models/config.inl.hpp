@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <map>
+#include <system_error>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -148,7 +149,9 @@ inline void write_config(const std::string& directory, const std::string& archit
     }
     if (const char* type = problem_type_name(labels.problem_type)) set_field(config, "problem_type", type);
   }
-  std::filesystem::create_directories(directory);
+  std::error_code failure;
+  std::filesystem::create_directories(directory, failure);
+  if (failure) throw IoError(directory, "cannot be made a directory: " + failure.message());
   write_json((std::filesystem::path(directory) / "config.json").string(), config);
 }
 
