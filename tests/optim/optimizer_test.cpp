@@ -261,6 +261,58 @@ TEST_CASE("what is refused, and what the message says") {
                   ConfigError);
 }
 
+namespace {
+
+/// The reference backend with memory for so many more allocations.
+struct Scarce : Reference {
+  static inline int left = 1 << 30;
+
+  void* allocate(std::size_t bytes) const {
+    if (left-- <= 0) throw DeviceError("no memory is left");
+    return Reference::allocate(bytes);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("an optimizer that finds no memory for its state leaves the parameters with the one they have") {
+  const Scarce device;
+  const auto weight = parameter<float>(device, {2}, {1, 2});
+  const auto all = list<Scarce>({named("weight", weight)});
+  SGD old(all, {.lr = 1.0});
+  for (int allocations = 0; allocations < 4; ++allocations) {  // masters, gradients and two moments
+    CAPTURE(allocations);
+    Scarce::left = allocations;
+    CHECK_THROWS_AS(AdamW(all), DeviceError);
+    Scarce::left = 1 << 30;
+    weight.assign(std::vector<float>{1, 2});
+    old.zero_grad();
+    give_grad(weight, {1, 1});
+    old.step();
+    CHECK(master(weight) == std::vector<float>{0, 1});
+  }
+}
+
+TEST_CASE("a state with numbers that no optimizer has is refused, and changes nothing") {
+  const Reference device;
+  const auto weight = parameter<float>(device, {2}, {1, 2});
+  AdamW optimizer(list<Reference>({named("weight", weight)}));
+  const OptimizerState good = optimizer.state();
+  const auto refuses = [&](const char* part, const auto& change) {
+    OptimizerState state = good;
+    change(state);
+    CHECK(contains(message([&] { optimizer.load_state(state); }), part));
+    CHECK(optimizer.state() == good);
+  };
+  refuses("group 0 of the state: betas[1] must lie in [0, 1), found 1",
+          [](auto& s) { s.groups[0].betas[1] = 1; });
+  refuses("betas[0]", [](auto& s) { s.groups[0].betas[0] = -0.5; });
+  refuses("initial_lr must be at least 0", [](auto& s) { s.groups[0].initial_lr = -1; });
+  refuses("lr must be at least 0, found -2", [](auto& s) { s.groups[0].lr = -2; });
+  refuses("weight_decay", [](auto& s) { s.groups[0].weight_decay = -1; });
+  refuses("-1 skipped steps", [](auto& s) { s.skipped_steps = -1; });
+}
+
 TEST_CASE("a parameter belongs to the newest optimizer, and what trains must not change under it") {
   const Reference device;
   const auto weight = parameter<float>(device, {2}, {1, 2});

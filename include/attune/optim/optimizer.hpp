@@ -101,6 +101,18 @@ class Optimizer {
     if (state.groups.size() != groups_.size())
       throw ConfigError(name_ + ": expected the state of " + std::to_string(groups_.size()) +
                         " groups, found " + std::to_string(state.groups.size()));
+    for (std::size_t group = 0; group < groups_.size(); ++group) {
+      const std::string where = name_ + ": group " + std::to_string(group) + " of the state: ";
+      const OptimizerGroup& numbers = state.groups[group];
+      check_range(where + "lr", numbers.lr, 0.0, infinity);
+      check_range(where + "initial_lr", numbers.initial_lr, 0.0, infinity);
+      check_range(where + "weight_decay", numbers.weight_decay, 0.0, infinity);
+      check_range(where + "betas[0]", numbers.betas[0], 0.0, 1.0);
+      check_range(where + "betas[1]", numbers.betas[1], 0.0, 1.0);
+    }
+    if (state.skipped_steps < 0)
+      throw ConfigError(name_ + ": the state cannot have " + std::to_string(state.skipped_steps) +
+                        " skipped steps");
     for (const auto& entry : arena_.entries()) {
       const auto found = state.steps.find(entry.parameter.name);
       if (found == state.steps.end())

@@ -52,14 +52,15 @@ class ParameterArena {
 
     const auto bytes = static_cast<std::size_t>(total) * sizeof(float);
     const B device = entries_[0].parameter.state->value.device();
-    move_masters(device, bytes);
-    move_grads(device, bytes);
+    // All memory first: when there is not enough, the parameters stay with the optimizer that they have.
+    master_ = Storage<B>(device, bytes);
+    grad_ = Storage<B>(device, bytes);
     for (int moment = 0; moment < moments; ++moment) {
       moments_[static_cast<std::size_t>(moment)] = Storage<B>(device, bytes);
       device.zero(moments_[static_cast<std::size_t>(moment)].data(), bytes);
     }
-    for (const auto& [state, offset] : offsets_) state->owner = id_;
     for (Entry& entry : entries_) cut(entry);
+    for (const auto& [state, offset] : offsets_) take_over(device, *state, offset);
   }
 
   const B& device() const { return master_.device(); }
@@ -142,22 +143,14 @@ class ParameterArena {
     entries_.push_back({parameter, group, 0, place->second + parameter.offset(), 0, 0});
   }
 
-  void move_masters(const B& device, std::size_t bytes) {
-    master_ = Storage<B>(device, bytes);
-    for (const auto& [state, offset] : offsets_) {
-      const Storage<B> place = slice(master_, *state, offset);
-      device.copy(place.data(), state->master.data(), place.bytes());
-      if (state->value.data() == state->master.data()) state->value = place;
-      state->master = place;
-    }
-  }
-  void move_grads(const B& device, std::size_t bytes) {
-    grad_ = Storage<B>(device, bytes);
-    for (const auto& [state, offset] : offsets_) {
-      const Storage<B> place = slice(grad_, *state, offset);
-      if (state->has_grad) device.copy(place.data(), state->grad.data(), place.bytes());
-      state->grad = place;
-    }
+  void take_over(const B& device, ParameterState<B>& state, std::int64_t offset) const {
+    const Storage<B> master = slice(master_, state, offset), grad = slice(grad_, state, offset);
+    device.copy(master.data(), state.master.data(), master.bytes());
+    if (state.value.data() == state.master.data()) state.value = master;
+    state.master = master;
+    if (state.has_grad) device.copy(grad.data(), state.grad.data(), grad.bytes());
+    state.grad = grad;
+    state.owner = id_;
   }
   static Storage<B> slice(const Storage<B>& arena, const ParameterState<B>& state, std::int64_t offset) {
     return arena.slice(static_cast<std::size_t>(offset) * sizeof(float),
