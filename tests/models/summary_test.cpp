@@ -1,6 +1,6 @@
 // The forecast of memory against what a training step takes.
-#include <attune/attune.hpp>
 #include <doctest/doctest.h>
+#include <attune/attune.hpp>
 
 #include <string>
 #include <vector>
@@ -23,7 +23,8 @@ Batch make_batch(std::int64_t sequences, std::int32_t length, std::int32_t label
   Batch batch;
   for (std::int64_t b = 0; b < sequences; ++b) {
     batch.segments.append(length);
-    for (std::int32_t i = 0; i < length; ++i) batch.input_ids.push_back(1000 + static_cast<std::int32_t>(b) * 7 + i);
+    for (std::int32_t i = 0; i < length; ++i)
+      batch.input_ids.push_back(1000 + static_cast<std::int32_t>(b) * 7 + i);
     batch.labels.push_back(static_cast<std::int32_t>(b) % labels);
   }
   return batch;
@@ -55,6 +56,17 @@ TEST_CASE("summary: counts and parts") {
   CHECK(summary.trainable == summary.parameters);
   CHECK(summary.parts.front().name == "bert.embeddings");
   CHECK(summary.parts.back().name == "classifier");
+}
+
+TEST_CASE("summary: small models are told in KiB, large ones in MiB") {
+  ModelSummary summary;
+  summary.weight_bytes = 300 << 10;
+  summary.activation_bytes = 5 << 10;
+  CHECK(summary.to_string().find("305 KiB (weights 300, gradients 0, optimizer 0, activations 5)") !=
+        std::string::npos);
+  summary.weight_bytes = std::int64_t{300} << 20;
+  CHECK(summary.to_string().find("300 MiB (weights 300, gradients 0, optimizer 0, activations 0)") !=
+        std::string::npos);
 }
 
 TEST_CASE("summary: the forecast is within 15 % of the peak of a step") {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <attune/core/error.hpp>
 #include <attune/core/inline.hpp>
 #include <attune/data/data_loader.hpp>
 #include <attune/tensor/parameter_list.hpp>
@@ -64,9 +65,12 @@ ModelSummary summarize(const Model& model, std::int64_t tokens, std::int64_t seq
   return summary;
 }
 
-/// The same for the longest batch of `batch_size` rows that the dataset can give.
+/// The same for the longest batch of `batch_size` rows that the dataset can give. Throws ConfigError for a
+/// batch_size below 1.
 template <class Model, Dataset D>
 ModelSummary summarize(const Model& model, const D& dataset, std::int64_t batch_size) {
+  if (batch_size < 1)
+    throw ConfigError("summarize: batch_size must be at least 1, found " + std::to_string(batch_size));
   std::vector<std::int32_t> lengths = dataset.lengths();
   const auto rows = std::min(batch_size, static_cast<std::int64_t>(lengths.size()));
   std::partial_sort(lengths.begin(), lengths.begin() + rows, lengths.end(), std::greater<>());

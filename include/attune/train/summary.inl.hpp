@@ -30,12 +30,16 @@ ATTUNE_INLINE std::string ModelSummary::to_string() const {
   };
   for (const Part& part : parts) add(part.name, part.parameters, part.trainable);
   add("total", parameters, trainable);
-  const auto mib = [](std::int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
+  // One unit for all, in which the total has at least three digits.
+  const bool small = total_bytes() < std::int64_t{100} << 20;
+  const auto size = [&](std::int64_t bytes) {
+    return static_cast<double>(bytes) / (small ? 1 << 10 : 1 << 20);
+  };
   std::snprintf(
       line, sizeof(line),
-      "  memory for %lld tokens: %.0f MiB (weights %.0f, gradients %.0f, optimizer %.0f, activations %.0f)\n",
-      static_cast<long long>(tokens), mib(total_bytes()), mib(weight_bytes), mib(gradient_bytes),
-      mib(optimizer_bytes), mib(activation_bytes));
+      "  memory for %lld tokens: %.0f %s (weights %.0f, gradients %.0f, optimizer %.0f, activations %.0f)\n",
+      static_cast<long long>(tokens), size(total_bytes()), small ? "KiB" : "MiB", size(weight_bytes),
+      size(gradient_bytes), size(optimizer_bytes), size(activation_bytes));
   return text + line;
 }
 
