@@ -55,12 +55,10 @@ struct PredictOptions {
   std::int64_t batch_size = 32;
 };
 
-/// Runs a model with a head over a dataset, in eval(), and puts it back into training if that is where it
-/// was.
+namespace detail {
+
 template <class Model, Dataset D>
-Predictions predict(Model& model, const D& dataset, const PredictOptions& options = {}) {
-  const bool was_training = model.training();
-  model.eval();
+Predictions predict_in_eval(const Model& model, const D& dataset, const PredictOptions& options) {
   const NoGradGuard guard;
   Predictions result;
   double rows = 0.0;
@@ -84,8 +82,25 @@ Predictions predict(Model& model, const D& dataset, const PredictOptions& option
     }
   }
   if (rows > 0.0) result.loss /= rows;
-  if (was_training) model.train();
   return result;
+}
+
+}  // namespace detail
+
+/// Runs a model with a head over a dataset, in eval(), and puts it back into training if that is where it
+/// was.
+template <class Model, Dataset D>
+Predictions predict(Model& model, const D& dataset, const PredictOptions& options = {}) {
+  if (!model.training()) return detail::predict_in_eval(model, dataset, options);
+  model.eval();
+  try {
+    Predictions result = detail::predict_in_eval(model, dataset, options);
+    model.train();
+    return result;
+  } catch (...) {
+    model.train();
+    throw;
+  }
 }
 
 }  // namespace attune
