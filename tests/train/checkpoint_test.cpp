@@ -96,6 +96,8 @@ TEST_CASE("resuming an SGD run with the average and early stopping, on the refer
       const EmaGuard averaged(ema);
       averages = model.weights();
       CHECK_THROWS_AS(checkpoints.save(), TrainingError);
+      CHECK_THROWS_AS(checkpoints.load_latest(), TrainingError);
+      CHECK(model.weights() == averages);
     }
     checkpoints.save();
     CHECK(stopping.best() == 2.0);

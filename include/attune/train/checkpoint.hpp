@@ -113,9 +113,11 @@ class TrainingCheckpoints {
   }
 
   /// Goes back to a checkpoint. Throws IoError or FormatError when the file is not a whole training
-  /// checkpoint, and ConfigError when it is one of another model, optimizer, schedule or dataset; then
-  /// nothing has been changed.
+  /// checkpoint, ConfigError when it is one of another model, optimizer, schedule or dataset, and
+  /// TrainingError while the averages of an Ema are swapped in; then nothing has been changed.
   LoadedCheckpoint load(const std::string& path) {
+    if (ema_ && ema_->swapped())
+      throw TrainingError("TrainingCheckpoints: load() while the averages of Ema stand in the model");
     const SafetensorsFile file = SafetensorsFile::open(path);
     const auto text = file.metadata().find(detail::checkpoint_key);
     if (text == file.metadata().end())

@@ -58,6 +58,8 @@ class Ema {
 
   /// Exchanges the model's weights and the averages; a second call exchanges them back, bit for bit.
   void swap() {
+    for (const auto& parameter : parameters_)
+      parameter.master();  // one that was frozen throws before any is moved
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const Detached<float, B> master = parameters_[i].master();
       const Detached<float, B> held = scratch_.slice(0, 0, master.size());

@@ -50,7 +50,9 @@ class WeightSnapshot {
   bool saved() const { return !values_.empty() || parameters_.empty(); }
   void save() {
     if (values_.empty()) {
-      for (const auto& parameter : parameters_) values_.push_back(parameter.master().clone());
+      std::vector<Detached<float, B>> copies;  // all or none, should the memory run out
+      for (const auto& parameter : parameters_) copies.push_back(parameter.master().clone());
+      values_ = std::move(copies);
     } else {
       for (std::size_t i = 0; i < values_.size(); ++i)
         detail::copy_floats(parameters_[i].master(), values_[i]);
