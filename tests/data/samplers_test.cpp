@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <set>
@@ -159,4 +161,10 @@ TEST_CASE("balanced class weights are scikit-learn's") {
   CHECK_THROWS_AS(attune::balanced_class_weights(labels, 2), attune::ConfigError);
   CHECK_THROWS_AS(attune::balanced_class_weights(labels, 4), attune::ConfigError);
   CHECK_THROWS_AS(attune::balanced_class_weights(labels, 0), attune::ConfigError);
+}
+
+TEST_CASE("length-grouped: a batch size that is larger than any dataset") {
+  const std::vector<std::int32_t> lengths{3, 1, 2};
+  const attune::LengthGroupedSampler sampler(lengths, std::numeric_limits<std::int64_t>::max(), 1);
+  CHECK(sampler.indices(0) == std::vector<std::int64_t>{0, 2, 1});
 }

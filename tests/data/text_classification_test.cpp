@@ -91,6 +91,18 @@ TEST_CASE("labels are discovered in sorted order, or numbered as they are given"
       std::vector<std::int32_t>{0, 2, 1});
 }
 
+TEST_CASE("an empty field is no label that could be discovered: its row is a bad one") {
+  const std::string content = "x\tpos\ny\t\nz\tneg\n";
+  CHECK(contains(refusal("a.tsv", content, {.label_column = 1}),
+                 "line 2: expected a label, found an empty field"));
+  const TemporaryFile file("a.tsv", content);
+  const TextClassificationDataset kept(tokenizer, file.path(),
+                                       {.label_column = 1, .bad_rows = BadRows::skip});
+  CHECK(kept.id2label() == std::vector<std::string>{"neg", "pos"});
+  CHECK(kept.size() == 2);
+  CHECK(kept.skipped_rows() == 1);
+}
+
 TEST_CASE("files whose columns or labels are not clear: each with its error") {
   const std::vector<std::string> binary{"0", "1"};
   CHECK(contains(refusal("a.tsv", "0\t1\n1\t1\n", {.labels = binary}),

@@ -53,6 +53,8 @@ ATTUNE_INLINE LengthGroupedSampler::LengthGroupedSampler(std::span<const std::in
   if (batch_size < 1)
     throw ConfigError("LengthGroupedSampler: batch_size must be at least 1, found " +
                       std::to_string(batch_size));
+  batch_size =
+      std::min(batch_size, std::max<std::int64_t>(size(), 1));  // the products below may not overflow
   // Hugging Face's rule: 50 batches, but at least 4 mega-batches in the data.
   const std::int64_t batches = std::clamp(size() / (batch_size * 4), std::int64_t{1}, std::int64_t{50});
   mega_batch_ = batches * batch_size;

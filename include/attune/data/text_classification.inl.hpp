@@ -42,6 +42,7 @@ struct TextClassificationDataset::Rows {
     if (!names.empty() || kind == LabelKind::regression) return;
     std::set<std::string> distinct;
     for (const auto& row : labels) distinct.insert(row.begin(), row.end());
+    distinct.erase("");  // no label: a row that has it is a bad one
     names.assign(distinct.begin(), distinct.end());
     index_names();
   }
@@ -57,7 +58,9 @@ struct TextClassificationDataset::Rows {
       return {};
     }
     for (const std::string& name : row)
-      if (!ids.contains(name)) return "expected one of the labels " + name_list() + ", found '" + name + "'";
+      if (!ids.contains(name))
+        return name.empty() ? "expected a label, found an empty field"
+                            : "expected one of the labels " + name_list() + ", found '" + name + "'";
     if (kind == LabelKind::single) {
       labels.push_back(ids.at(row.front()));
       return {};

@@ -31,6 +31,7 @@ struct TokenClassificationDataset::Rows {
       std::set<std::string> distinct;
       for (const TaggedSentence& sentence : sentences)
         distinct.insert(sentence.tags.begin(), sentence.tags.end());
+      distinct.erase("");  // no tag: a sentence that has it is a bad one
       names.assign(distinct.begin(), distinct.end());
     }
     std::unordered_map<std::string, std::int32_t> ids;
