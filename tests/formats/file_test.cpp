@@ -115,3 +115,21 @@ TEST_CASE("AtomicFile replaces a symbolic link, not the file it points to") {
   CHECK(read_text_file(directory.path("link")) == "mine");
   CHECK(read_text_file(target) == "shared");
 }
+
+TEST_CASE(
+    "file_exists counts what opening would complain of, and make_directories names what is in the way") {
+  const TemporaryDirectory directory;
+  const std::string file = directory.write("plain", "");
+  CHECK(file_exists(file));
+  CHECK(!file_exists(directory.path("missing")));
+  CHECK(!file_exists(file + "/below"));
+  std::filesystem::create_symlink(directory.path("gone"), directory.path("dangling"));
+  CHECK(file_exists(directory.path("dangling")));
+  std::filesystem::create_symlink(directory.path("circle"), directory.path("circle"));
+  CHECK(file_exists(directory.path("circle") + "/below"));  // too many links: not known to be missing
+
+  make_directories(directory.path("a/b/c"));
+  make_directories(directory.path("a/b/c"));
+  CHECK(std::filesystem::is_directory(directory.path("a/b/c")));
+  CHECK_THROWS_AS(make_directories(file + "/below"), IoError);
+}

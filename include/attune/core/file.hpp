@@ -34,6 +34,13 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+/// Whether something of that name is there. A symbolic link that leads nowhere counts, and so does what must
+/// not be looked at: opening it says what is wrong.
+bool file_exists(const std::string& path);
+
+/// Makes a directory, and those above it, unless they are there. Throws IoError.
+void make_directories(const std::string& path);
+
 /// Reads a whole regular file. Throws IoError when it cannot be read, FormatError when it is longer than
 /// `max_bytes`.
 std::string read_text_file(const std::string& path, std::size_t max_bytes = std::size_t{1} << 30);

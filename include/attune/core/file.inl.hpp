@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <filesystem>
 #include <system_error>
 #include <utility>
 
@@ -37,7 +38,8 @@ class Descriptor {
 /// Opens a regular file for reading and tells its size. O_NONBLOCK keeps a FIFO from blocking before it is
 /// refused.
 ATTUNE_INLINE int open_regular_file(const std::string& path, std::size_t& size) {
-  if (path.find('\0') != std::string::npos) throw IoError(path.c_str(), "cannot open: the name contains a zero byte");
+  if (path.find('\0') != std::string::npos)
+    throw IoError(path.c_str(), "cannot open: the name contains a zero byte");
   Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) throw_io_error(path, "open", errno);
   struct stat status {};
@@ -83,6 +85,17 @@ ATTUNE_INLINE MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 ATTUNE_INLINE MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+ATTUNE_INLINE bool file_exists(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+ATTUNE_INLINE void make_directories(const std::string& path) {
+  std::error_code failure;
+  std::filesystem::create_directories(path, failure);
+  if (failure) throw IoError(path, "cannot be made a directory: " + failure.message());
 }
 
 ATTUNE_INLINE std::string read_text_file(const std::string& path, std::size_t max_bytes) {

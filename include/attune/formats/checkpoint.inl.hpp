@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include <attune/core/error.hpp>
+#include <attune/core/file.hpp>
 #include <attune/core/sort.hpp>
 #include <attune/formats/checkpoint.hpp>
 #include <attune/formats/json.hpp>
@@ -17,13 +18,6 @@ namespace attune::detail {
 
 inline constexpr std::array<std::string_view, 4> checkpoint_names = {
     "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"};
-
-/// Whether something of that name is there; a dangling symbolic link counts, so that opening it says what is
-/// wrong.
-inline bool is_there(const std::string& path) {
-  struct stat status {};
-  return ::lstat(path.c_str(), &status) == 0;
-}
 
 inline bool is_directory(const std::string& path) {
   struct stat status {};
@@ -60,7 +54,7 @@ ATTUNE_INLINE CheckpointReader CheckpointReader::open(const std::string& path) {
   std::string looked_for;
   for (const std::string_view name : detail::checkpoint_names) {
     const std::string file = detail::join(path, name);
-    if (detail::is_there(file)) return open_file(file);
+    if (file_exists(file)) return open_file(file);
     looked_for += (looked_for.empty() ? "" : ", ") + std::string(name);
   }
   throw IoError(path, "no weights in this directory; looked for " + looked_for);

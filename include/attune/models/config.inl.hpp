@@ -2,11 +2,11 @@
 
 #include <filesystem>
 #include <map>
-#include <system_error>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include <attune/core/file.hpp>
 #include <attune/core/log.hpp>
 #include <attune/formats/gguf_config.hpp>
 #include <attune/models/config.hpp>
@@ -149,9 +149,7 @@ inline void write_config(const std::string& directory, const std::string& archit
     }
     if (const char* type = problem_type_name(labels.problem_type)) set_field(config, "problem_type", type);
   }
-  std::error_code failure;
-  std::filesystem::create_directories(directory, failure);
-  if (failure) throw IoError(directory, "cannot be made a directory: " + failure.message());
+  make_directories(directory);
   write_json((std::filesystem::path(directory) / "config.json").string(), config);
 }
 

@@ -5,7 +5,6 @@
 #include <limits>
 #include <optional>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -21,13 +20,11 @@ namespace attune {
 
 namespace detail {
 
-/// Nothing when the file is not there; one that cannot be looked at is opened to say why.
+/// Its path, when the file is there.
 inline std::optional<std::string> sentence_file(const std::filesystem::path& directory,
                                                 const std::string& name) {
-  const std::filesystem::path path = directory / name;
-  std::error_code error;
-  if (!std::filesystem::exists(path, error) && !error) return std::nullopt;
-  return path.string();
+  std::string path = (directory / name).string();
+  return file_exists(path) ? std::optional(std::move(path)) : std::nullopt;
 }
 
 /// The pooling's file: one "pooling_mode" (a name or a list of them), or a switch for each mode.
@@ -125,9 +122,7 @@ ATTUNE_INLINE SentenceEmbeddingConfig SentenceEmbeddingConfig::from_pretrained(c
 ATTUNE_INLINE void SentenceEmbeddingConfig::save(const std::string& directory,
                                                  std::int64_t embedding_dimension) const {
   const std::filesystem::path path(directory);
-  std::error_code error;
-  std::filesystem::create_directories(path / "1_Pooling", error);
-  if (error) throw IoError((path / "1_Pooling").string(), "cannot be made a directory: " + error.message());
+  make_directories((path / "1_Pooling").string());
   const auto write = [&](const char* name, detail::JsonWriter& json) {
     write_text_file((path / name).string(), json.take() + "\n");
   };

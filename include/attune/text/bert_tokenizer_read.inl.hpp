@@ -43,7 +43,7 @@ class BertTokenizerReader {
       check_components();
       read_normalizer(generic);
       vocabulary = read_model(tokenizer_->object("model"));
-    } else if (is_there("vocab.txt")) {
+    } else if (file_exists(source)) {
       vocabulary = read_vocabulary_lines(source);
     } else {
       throw IoError(directory_.string(), "expected tokenizer.json or vocab.txt, found neither");
@@ -57,13 +57,8 @@ class BertTokenizerReader {
   using Json = nlohmann::json;
 
   std::string path(const char* name) const { return (directory_ / name).string(); }
-  /// What cannot be looked at counts as there, so that opening it says what is wrong.
-  bool is_there(const char* name) const {
-    std::error_code error;
-    return std::filesystem::exists(directory_ / name, error) || error;
-  }
   std::optional<JsonObject> read_object(const char* name) const {
-    if (!is_there(name)) return std::nullopt;
+    if (!file_exists(path(name))) return std::nullopt;
     return JsonObject::read(path(name));
   }
 

@@ -182,11 +182,8 @@ ATTUNE_INLINE std::string vocabulary_lines(const BertTokenizerState& state) {
 namespace attune {
 
 ATTUNE_INLINE void BertTokenizer::save_pretrained(const std::string& directory) const {
-  const std::filesystem::path path(directory);
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) throw IoError(directory, "cannot be made a directory: " + error.message());
-  const auto path_of = [&](const char* name) { return (path / name).string(); };
+  make_directories(directory);
+  const auto path_of = [&](const char* name) { return (std::filesystem::path(directory) / name).string(); };
   write_text_file(path_of("vocab.txt"), detail::vocabulary_lines(*state_));
   write_text_file(path_of("tokenizer.json"), detail::tokenizer_json(*state_));
   write_text_file(path_of("tokenizer_config.json"), detail::tokenizer_config_json(*state_));

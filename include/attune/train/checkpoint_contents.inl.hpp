@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <attune/core/file.hpp>
 #include <attune/formats/json.hpp>
 #include <attune/formats/json_writer.hpp>
 #include <attune/train/checkpoint_contents.hpp>
@@ -53,9 +54,8 @@ ATTUNE_INLINE std::string checkpoint_path(const std::string& directory, std::uin
 }
 
 ATTUNE_INLINE void prepare_checkpoint_directory(const std::string& directory) {
+  make_directories(directory);
   std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  if (error) throw IoError(directory, "cannot create the directory: " + error.message());
   const std::string left_over = std::string(checkpoint_suffix) + ".tmp.";
   list_checkpoints(directory, [&](const std::filesystem::path& path, std::string_view name) {
     if (name.starts_with(checkpoint_prefix) && name.find(left_over) != name.npos)

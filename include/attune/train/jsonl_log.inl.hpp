@@ -64,10 +64,10 @@ ATTUNE_INLINE void write_log_value(JsonWriter& json, std::string_view name, cons
 }  // namespace detail
 
 ATTUNE_INLINE JsonlLog::JsonlLog(const std::string& file, const JsonlLogOptions& options) : file_(file) {
-  std::error_code failure;
-  const bool resume = options.resume_after_step && (std::filesystem::exists(file, failure) || failure);
+  const bool resume = options.resume_after_step && file_exists(file);
   if (resume) {
     const std::string old = read_text_file(file);
+    std::error_code failure;
     std::filesystem::resize_file(file, detail::kept_log(old, *options.resume_after_step), failure);
     if (failure) throw IoError(file, "cannot be cut to the step that is resumed: " + failure.message());
   }
