@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <attune/attune.hpp>
 
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -81,7 +82,9 @@ void with_device_and_precision(const TrainingOptions& options, const F& f) {
 
 inline attune::LrSchedule make_schedule(const TrainingOptions& options, attune::OptimizerGroups groups,
                                         std::int64_t total_steps) {
-  const auto warmup = static_cast<std::int64_t>(options.warmup_ratio * static_cast<double>(total_steps));
+  // Rounded up, as transformers does.
+  const auto warmup =
+      static_cast<std::int64_t>(std::ceil(options.warmup_ratio * static_cast<double>(total_steps)));
   if (options.schedule == "constant")
     return attune::constant_schedule_with_warmup(groups, {.warmup_steps = warmup});
   if (options.schedule == "inverse_sqrt")
@@ -136,7 +139,7 @@ class TrainingRun {
   /// Whether an epoch is left, or begun and not ended.
   bool goes_on() {
     const auto epoch = static_cast<int>(loader_->state().epoch);
-    if (epoch == options_.epochs) return false;
+    if (epoch >= options_.epochs) return false;
     progress_->describe("epoch " + std::to_string(epoch + 1) + "/" + std::to_string(options_.epochs));
     return true;
   }

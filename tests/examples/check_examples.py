@@ -122,6 +122,8 @@ def finetune_classifier(shop):
     weights = (shop.folder / "classifier/model.safetensors").read_bytes()
     shop.succeed("finetune_classifier", *common, "--output", "classifier", "--checkpoint-every", 6, "--resume")
     expect((shop.folder / "classifier/model.safetensors").read_bytes() == weights, "a resumed run gives other weights")
+    fewer = ["2" if before == "--epochs" else argument for before, argument in zip([None, *common], common)]
+    shop.succeed("finetune_classifier", *fewer, "--output", "classifier", "--resume")  # it ends, having done more
     metrics_of(shop.succeed("finetune_classifier", *common, "--output", "half", "--precision", "bf16", "--accumulate", 2,
                             "--schedule", "cosine", "--warmup-ratio", 0.1, "--freeze-layers", 1))
 
@@ -155,6 +157,9 @@ def finetune_embeddings(shop):
                           "--output", "embeddings", "--text1-column", 0, "--text2-column", 1, *SMALL)
     expect(-1.0 <= metrics_of(result)["cosine"] <= 1.0001, "a cosine is out of range", result)
     saved(shop, "embeddings")
+    modules = json.loads((shop.folder / "embeddings/modules.json").read_text())
+    expect([module["type"].split(".")[-1] for module in modules] == ["Transformer", "Pooling", "Normalize"],
+           "the directory must be a SentenceTransformer")
 
     shop.write("words.txt", ["aa", "b b"])
     shop.succeed("embed", "--model", "embeddings", "--input", "words.txt", "--output", "vectors.safetensors")
