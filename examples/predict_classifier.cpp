@@ -31,7 +31,7 @@ void predict(const std::string& model_dir, const std::string& input, std::ostrea
     for (std::size_t row = 0; row < lines.size(); ++row) {
       const std::vector<float> numbers(values.begin() + static_cast<std::ptrdiff_t>(row * labels),
                                        values.begin() + static_cast<std::ptrdiff_t>((row + 1) * labels));
-      const auto scores = attune::softmax_of(numbers);
+      const auto scores = attune::label_scores(numbers, model.config.labels.problem_type);
       const auto best =
           static_cast<std::size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
       nlohmann::ordered_json line;

@@ -76,7 +76,10 @@ def predict(model, tokenizer, texts, max_length):
 
 def as_record(model, logits):
     probabilities = logits.softmax(-1)
-    if getattr(model.config, "problem_type", None) == "multi_label_classification":
+    problem = getattr(model.config, "problem_type", None)
+    if problem == "regression":
+        probabilities = logits
+    elif problem == "multi_label_classification" or len(logits) == 1:
         probabilities = logits.sigmoid()
     best = int(probabilities.argmax())
     label = model.config.id2label[best]

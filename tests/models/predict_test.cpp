@@ -58,3 +58,20 @@ TEST_CASE("predict: a dataset that fails leaves the model in training") {
   CHECK(model.training());
   CHECK(detail::grad_enabled());
 }
+
+TEST_CASE("label_scores: as transformers' pipeline scores each problem type") {
+  const std::vector<float> two{0.0f, 2.0f}, one{2.0f};
+  const float sigmoid = 0.880797078f;
+  const auto check = [](const std::vector<float>& found, const std::vector<float>& expected) {
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i)
+      CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-6));
+  };
+  check(label_scores(two, ProblemType::single_label), {1 - sigmoid, sigmoid});
+  check(label_scores(two, ProblemType::from_labels), {1 - sigmoid, sigmoid});
+  check(label_scores(two, ProblemType::multi_label), {0.5f, sigmoid});
+  check(label_scores(two, ProblemType::regression), two);
+  check(label_scores(one, ProblemType::from_labels), {sigmoid});
+  check(label_scores(std::vector<float>{500.0f, 0.0f}, ProblemType::single_label), {1.0f, 0.0f});
+  CHECK(label_scores({}, ProblemType::single_label).empty());
+}

@@ -163,23 +163,12 @@ struct BertFamily {
     }
   };
 
-  /// Dropout and linear over every token.
   template <class T, class B>
-  struct TokenHead {
-    Dropout dropout;
-    Linear<T, B> classifier;
-
+  struct TokenHead : TokenClassifier<T, B> {
     TokenHead(const B& device, const Config& c)
-        : dropout(make_dropout(c.classifier_dropout.value_or(c.hidden_dropout_prob), "classifier_dropout")),
-          classifier(device, c.hidden_size, c.labels.num_labels) {}
-    Tensor<T, B> operator()(const Tensor<T, B>& states, const EncoderPass<B>& pass) const {
-      return classifier(attune::dropout(states, dropout.mask(pass.random, pass.keys)));
-    }
-    template <class Self, class Visitor>
-    static void visit(Self& self, Visitor&& part) {
-      part("dropout", self.dropout);
-      part("classifier", self.classifier);
-    }
+        : TokenClassifier<T, B>{
+              make_dropout(c.classifier_dropout.value_or(c.hidden_dropout_prob), "classifier_dropout"),
+              Linear<T, B>(device, c.hidden_size, c.labels.num_labels)} {}
   };
 
   /// Dense, activation, norm, and the words' embeddings as the decoder.

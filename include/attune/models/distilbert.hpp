@@ -140,22 +140,11 @@ struct DistilBertFamily {
     }
   };
 
-  /// Dropout and linear over every token.
   template <class T, class B>
-  struct TokenHead {
-    Dropout dropout;
-    Linear<T, B> classifier;
-
+  struct TokenHead : TokenClassifier<T, B> {
     TokenHead(const B& device, const Config& c)
-        : dropout(make_dropout(c.dropout, "dropout")), classifier(device, c.dim, c.labels.num_labels) {}
-    Tensor<T, B> operator()(const Tensor<T, B>& states, const EncoderPass<B>& pass) const {
-      return classifier(attune::dropout(states, dropout.mask(pass.random, pass.keys)));
-    }
-    template <class Self, class Visitor>
-    static void visit(Self& self, Visitor&& part) {
-      part("dropout", self.dropout);
-      part("classifier", self.classifier);
-    }
+        : TokenClassifier<T, B>{make_dropout(c.dropout, "dropout"),
+                                Linear<T, B>(device, c.dim, c.labels.num_labels)} {}
   };
 
   /// Dense, activation, norm, and the words' embeddings as the decoder.

@@ -96,6 +96,23 @@ class EncoderBase : public PretrainedModel<Derived, T, B> {
 
 }  // namespace detail
 
+/// Dropout and linear over every token, as both families classify tokens.
+template <class T, class B>
+struct TokenClassifier {
+  Dropout dropout;
+  Linear<T, B> classifier;
+
+  /// states [N, C] to logits [N, num_labels].
+  Tensor<T, B> operator()(const Tensor<T, B>& states, const EncoderPass<B>& pass) const {
+    return classifier(attune::dropout(states, dropout.mask(pass.random, pass.keys)));
+  }
+  template <class Self, class Visitor>
+  static void visit(Self& self, Visitor&& part) {
+    part("dropout", self.dropout);
+    part("classifier", self.classifier);
+  }
+};
+
 /// The encoder alone: "BertModel".
 template <class Family, class T, class B>
 class EncoderModel : public detail::EncoderBase<EncoderModel<Family, T, B>, Family, T, B> {

@@ -8,6 +8,7 @@
 
 #include <attune/core/batch.hpp>
 #include <attune/data/data_loader.hpp>
+#include <attune/models/config.hpp>
 #include <attune/tensor/graph.hpp>
 
 namespace attune {
@@ -41,9 +42,15 @@ struct Predictions {
   }
 };
 
-/// exp(x) / sum exp(x).
-inline std::vector<float> softmax_of(std::span<const float> logits) {
+/// The scores of a row's labels, as transformers' text-classification pipeline has them: the logits
+/// themselves for regression, sigmoid(x) for multi_label and for a single label, else exp(x) / sum exp(x).
+inline std::vector<float> label_scores(std::span<const float> logits, ProblemType type) {
   std::vector<float> result(logits.begin(), logits.end());
+  if (type == ProblemType::regression) return result;
+  if (type == ProblemType::multi_label || logits.size() == 1) {
+    for (float& value : result) value = 1.0f / (1.0f + std::exp(-value));
+    return result;
+  }
   const float largest = result.empty() ? 0.0f : *std::max_element(result.begin(), result.end());
   float sum = 0.0f;
   for (float& value : result) sum += value = std::exp(value - largest);
