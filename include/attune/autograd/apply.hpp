@@ -146,6 +146,7 @@ Tensor<T, B> as_output(const std::shared_ptr<Function<B>>& function, Detached<T,
 /// `always_records`.
 template <class Op, class... Inputs>
 auto apply(Op op, const Inputs&... inputs) {
+  static_assert(sizeof...(Inputs) <= std::tuple_size_v<decltype(Needs::input)>, "attune: too many inputs");
   static_assert(detail::HasForward<Op, Inputs...>, "attune: the operation has no forward for these inputs");
   if constexpr (detail::HasForward<Op, Inputs...>) {
     static_assert(detail::HasBackward<Op, Inputs...>,
