@@ -24,7 +24,7 @@ struct LlamaDecoder {
   RmsNorm<T, B> norm;
 
   LlamaDecoder(const B& device, const LlamaConfig& c)
-      : embed_tokens(device, c.vocab_size, c.hidden_size),
+      : embed_tokens(device, c.vocab_size, c.hidden_size, c.padding_row()),
         norm(device, c.hidden_size, static_cast<float>(c.rms_norm_eps)) {
     PreNormLayerOptions options;
     options.hidden_size = c.hidden_size;

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include <attune/core/error.hpp>
+#include <attune/core/file.hpp>
 #include <attune/formats/json.hpp>
 #include <attune/peft/lora_config.hpp>
 
@@ -130,7 +131,7 @@ ATTUNE_INLINE void LoraConfig::save(const std::string& directory, bool fan_in_fa
   config["task_type"] = task_type.empty() ? nlohmann::json() : nlohmann::json(task_type);
   config["base_model_name_or_path"] =
       base_model_name_or_path.empty() ? nlohmann::json() : nlohmann::json(base_model_name_or_path);
-  std::filesystem::create_directories(directory);
+  make_directories(directory);
   write_json((std::filesystem::path(directory) / "adapter_config.json").string(), config);
 }
 
