@@ -283,7 +283,7 @@ TEST_CASE("an optimizer that finds no memory for its state leaves the parameters
   for (int allocations = 0; allocations < 4; ++allocations) {  // masters, gradients and two moments
     CAPTURE(allocations);
     Scarce::left = allocations;
-    CHECK_THROWS_AS(AdamW(all), DeviceError);
+    CHECK_THROWS_AS((AdamW<Scarce>(all)), DeviceError);
     Scarce::left = 1 << 30;
     weight.assign(std::vector<float>{1, 2});
     old.zero_grad();

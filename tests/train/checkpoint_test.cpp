@@ -96,10 +96,13 @@ TEST_CASE("resuming an SGD run with the average and early stopping, on the refer
       const EmaGuard averaged(ema);
       averages = model.weights();
       CHECK_THROWS_AS(checkpoints.save(), TrainingError);
+    }
+    checkpoints.save();
+    {
+      const EmaGuard averaged(ema);
       CHECK_THROWS_AS(checkpoints.load_latest(), TrainingError);
       CHECK(model.weights() == averages);
     }
-    checkpoints.save();
     CHECK(stopping.best() == 2.0);
     CHECK(stopping.state().evaluations == steps);
     return model.weights();
