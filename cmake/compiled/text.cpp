@@ -2,6 +2,8 @@
 #include <attune/text/bert_chars.inl.hpp>
 #include <attune/text/bert_tokenizer.inl.hpp>
 #include <attune/text/bert_tokenizer_state.inl.hpp>
+#include <attune/text/chat_template.inl.hpp>
+#include <attune/text/chat_template_value.inl.hpp>
 #include <attune/text/spacing.inl.hpp>
 #include <attune/text/token_rows.inl.hpp>
 #include <attune/text/unicode.inl.hpp>
