@@ -1,5 +1,8 @@
+#include <attune/data/causal_lm.inl.hpp>
+#include <attune/data/conversations.inl.hpp>
 #include <attune/data/data_loader.inl.hpp>
 #include <attune/data/masked_language_modeling.inl.hpp>
+#include <attune/data/packing.inl.hpp>
 #include <attune/data/rows.inl.hpp>
 #include <attune/data/samplers.inl.hpp>
 #include <attune/data/sentence_pairs.inl.hpp>

@@ -6,10 +6,13 @@
 #include <attune/autograd/checkpoint.hpp>
 #include <attune/core/log.hpp>
 #include <attune/core/parallel.hpp>
+#include <attune/data/causal_lm.hpp>
+#include <attune/data/conversations.hpp>
 #include <attune/data/data_loader.hpp>
 #include <attune/data/samplers.hpp>
 #include <attune/data/make_batch.hpp>
 #include <attune/data/masked_language_modeling.hpp>
+#include <attune/data/packing.hpp>
 #include <attune/data/sentence_pairs.hpp>
 #include <attune/data/split.hpp>
 #include <attune/data/text_classification.hpp>
@@ -28,6 +31,7 @@
 #include <attune/optim/schedule.hpp>
 #include <attune/optim/sgd.hpp>
 #include <attune/text/bert_tokenizer.hpp>
+#include <attune/text/chat_template.hpp>
 #include <attune/train/accumulate.hpp>
 #include <attune/train/audit.hpp>
 #include <attune/train/checkpoint.hpp>

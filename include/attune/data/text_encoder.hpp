@@ -41,6 +41,24 @@ class TextEncoder {
       mask_token_id_ = [tokenizer] { return static_cast<std::int32_t>(tokenizer.mask_token_id()); };
     if constexpr (requires { tokenizer.is_special(0); })
       is_special_ = [tokenizer](std::int32_t id) { return tokenizer.is_special(id); };
+    if constexpr (requires {
+                    { tokenizer.special_token("eos_token") } -> std::convertible_to<std::string>;
+                  })
+      special_token_ = [tokenizer](std::string_view name) {
+        return std::string(tokenizer.special_token(name));
+      };
+    if constexpr (requires {
+                    {
+                      tokenizer.special_token_id("eos_token")
+                      } -> std::convertible_to<std::optional<std::int32_t>>;
+                  })
+      special_token_id_ = [tokenizer](std::string_view name) -> std::optional<std::int32_t> {
+        return tokenizer.special_token_id(name);
+      };
+    if constexpr (requires {
+                    { tokenizer.chat_template() } -> std::convertible_to<std::string>;
+                  })
+      chat_template_ = tokenizer.chat_template();
     if constexpr (requires { tokenizer.vocab_size(); })
       vocab_size_ = static_cast<std::int64_t>(tokenizer.vocab_size());
   }
@@ -58,6 +76,15 @@ class TextEncoder {
   }
   std::int32_t mask_token_id() const { return checked(mask_token_id_, "mask_token_id")(); }
   bool is_special(std::int32_t id) const { return checked(is_special_, "is_special")(id); }
+  /// A special token's text by its name in tokenizer_config.json ("eos_token"); empty when there is none.
+  std::string special_token(std::string_view name) const {
+    return special_token_ ? special_token_(name) : "";
+  }
+  std::optional<std::int32_t> special_token_id(std::string_view name) const {
+    return special_token_id_ ? special_token_id_(name) : std::nullopt;
+  }
+  /// The source of the tokenizer's chat template; empty when there is none.
+  const std::string& chat_template() const { return chat_template_; }
   /// 0 when unknown.
   std::int64_t vocab_size() const { return vocab_size_; }
 
@@ -73,6 +100,9 @@ class TextEncoder {
   std::function<Encoding(std::span<const std::string>, const EncodeOptions&)> encode_words_;
   std::function<std::int32_t()> mask_token_id_;
   std::function<bool(std::int32_t)> is_special_;
+  std::function<std::string(std::string_view)> special_token_;
+  std::function<std::optional<std::int32_t>(std::string_view)> special_token_id_;
+  std::string chat_template_;
   std::int64_t vocab_size_ = 0;
 };
 

@@ -25,8 +25,8 @@ inline std::int64_t integer_power(TemplateContext& context, std::int64_t base, s
   std::int64_t result = 1;
   for (std::int64_t i = 0; i < exponent; ++i) {
     if (base == 0 || base == 1 || base == -1) return base == -1 ? (exponent % 2 == 0 ? 1 : -1) : base;
-    std::int64_t next = 0;
-    result = checked_integer(context, __builtin_mul_overflow(result, base, &next), next);
+    const bool overflowed = __builtin_mul_overflow(result, base, &result);
+    result = checked_integer(context, overflowed, result);
   }
   return result;
 }
@@ -34,9 +34,12 @@ inline std::int64_t integer_power(TemplateContext& context, std::int64_t base, s
 inline TemplateValue integer_arithmetic(TemplateContext& context, const std::string& op, std::int64_t a,
                                         std::int64_t b) {
   std::int64_t result = 0;
-  if (op == "+") return checked_integer(context, __builtin_add_overflow(a, b, &result), result);
-  if (op == "-") return checked_integer(context, __builtin_sub_overflow(a, b, &result), result);
-  if (op == "*") return checked_integer(context, __builtin_mul_overflow(a, b, &result), result);
+  if (op == "+" || op == "-" || op == "*") {
+    const bool overflowed = op == "+"   ? __builtin_add_overflow(a, b, &result)
+                            : op == "-" ? __builtin_sub_overflow(a, b, &result)
+                                        : __builtin_mul_overflow(a, b, &result);
+    return checked_integer(context, overflowed, result);
+  }
   if (op == "**" && b >= 0) return integer_power(context, a, b);
   if (op == "**") return std::pow(static_cast<double>(a), static_cast<double>(b));
   if (b == 0) context.fail("division by zero");

@@ -316,6 +316,7 @@ inline TemplateValue round_filter(TemplateContext& context, const TemplateValue&
   if (precision < -300 || precision > 300) context.fail("round: precision: expected -300 to 300");
   const double number = value.as_number();
   if (method == "common") {
+    if (value.is_integer() && precision >= 0) return value.as_integer();
     if (precision < 0) {
       const double unit = std::pow(10.0, static_cast<double>(-precision));
       return std::nearbyint(number / unit) * unit;
@@ -364,7 +365,9 @@ inline TemplateValue sum_filter(TemplateContext& context, const TemplateValue& v
                                 const TemplateArguments& arguments) {
   const TemplateValue* attribute = arguments.find(0, "attribute");
   const TemplateValue* start = arguments.find(1, "start");
-  double total = start == nullptr ? 0 : start->is_number() ? start->as_number() : std::nan("");
+  if (start != nullptr && !start->is_number())
+    context.fail("sum: start: expected a number, found " + kind_name(*start));
+  double total = start == nullptr ? 0 : start->as_number();
   bool whole = start == nullptr || start->is_integer();
   for (const TemplateValue& element : elements_of(context, value)) {
     const TemplateValue term =

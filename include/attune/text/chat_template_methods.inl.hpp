@@ -63,7 +63,7 @@ inline std::string code_point_range(const std::string& text, std::int64_t begin,
 }
 
 inline std::int64_t place_in_code_points(const std::string& text, std::size_t byte) {
-  return byte == std::string::npos ? -1 : code_point_count(std::string_view(text).substr(0, byte));
+  return byte == std::string::npos ? -1 : count_code_points(std::string_view(text).substr(0, byte));
 }
 
 /// startswith and endswith take one text or a tuple of them.
@@ -153,7 +153,7 @@ inline TemplateValue call_string_method(TemplateContext& context, const std::str
     return partition_text(context, text, string(0, "sep"), name == "rpartition");
   if (name == "zfill") {
     const std::int64_t width = arguments.integer(context, 0, "width", 0),
-                       missing = width - code_point_count(text);
+                       missing = width - count_code_points(text);
     if (width > 1000) context.fail("zfill: expected at most 1000, found " + std::to_string(width));
     const bool sign = text.starts_with('-') || text.starts_with('+');
     if (missing <= 0) return context.text(text);

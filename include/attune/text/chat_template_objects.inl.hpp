@@ -292,7 +292,7 @@ inline std::int64_t length_of(TemplateContext& context, const TemplateValue& val
       return 0;
     case TemplateValue::Kind::string:
       context.charge_text(value.as_string().size());
-      return code_point_count(value.as_string());
+      return count_code_points(value.as_string());
     case TemplateValue::Kind::list:
       return static_cast<std::int64_t>(value.as_list().size());
     case TemplateValue::Kind::dict:

@@ -375,9 +375,9 @@ class TemplateRenderer {
       flow = execute(statement.body);
     }
     if (!main) context_.fail("a generation block inside of a macro or a set block is not supported");
-    const std::int64_t first = counted_ + code_point_count(std::string_view(*output_).substr(
+    const std::int64_t first = counted_ + count_code_points(std::string_view(*output_).substr(
                                               counted_bytes_, begin - counted_bytes_));
-    const std::int64_t last = first + code_point_count(std::string_view(*output_).substr(begin));
+    const std::int64_t last = first + count_code_points(std::string_view(*output_).substr(begin));
     counted_ = last;
     counted_bytes_ = output_->size();
     spans_.push_back({static_cast<std::int32_t>(first), static_cast<std::int32_t>(last)});

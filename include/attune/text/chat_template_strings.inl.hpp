@@ -73,7 +73,7 @@ inline std::string replace_text(TemplateContext& context, const std::string& tex
 }
 
 inline std::int64_t count_text(const std::string& text, const std::string& part) {
-  if (part.empty()) return code_point_count(text) + 1;
+  if (part.empty()) return count_code_points(text) + 1;
   std::int64_t count = 0;
   for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size()))
     ++count;

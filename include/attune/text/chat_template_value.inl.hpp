@@ -188,12 +188,6 @@ inline std::vector<std::size_t> code_point_places(std::string_view text) {
   return places;
 }
 
-inline std::int64_t code_point_count(std::string_view text) {
-  std::int64_t count = 0;
-  for (const char c : text) count += (static_cast<unsigned char>(c) & 0xC0) != 0x80 ? 1 : 0;
-  return count;
-}
-
 /// The text without white space, or without the given characters, at its ends.
 inline std::string_view python_strip(std::string_view text, bool left, bool right,
                                      const std::string* chars = nullptr) {
