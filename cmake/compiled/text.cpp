@@ -4,6 +4,7 @@
 #include <attune/text/bert_tokenizer_state.inl.hpp>
 #include <attune/text/chat_template.inl.hpp>
 #include <attune/text/chat_template_value.inl.hpp>
+#include <attune/text/gguf_tokenizer.inl.hpp>
 #include <attune/text/spacing.inl.hpp>
 #include <attune/text/token_rows.inl.hpp>
 #include <attune/text/unicode.inl.hpp>

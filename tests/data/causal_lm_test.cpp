@@ -18,14 +18,14 @@ using namespace attune;
 using attune_test::CharacterTokenizer;
 
 TEST_CASE("texts are joined with the end token and cut into blocks") {
-  const std::vector<std::string> texts = {"abc", "defgh"};
+  const std::vector<std::string> texts = {"abc", "defghi"};
   const TextEncoder tokenizer = CharacterTokenizer();
   const auto dataset = CausalLmDataset::from_texts(tokenizer, texts, {.block_size = 4});
   REQUIRE(dataset.size() == 3);
   CHECK(dataset.row(0).ids == std::vector<std::int32_t>{'a', 'b', 'c', 2});
   CHECK(dataset.row(1).ids == std::vector<std::int32_t>{'d', 'e', 'f', 'g'});
   CHECK(dataset.row(0).labels == dataset.row(0).ids);
-  CHECK(dataset.lengths() == std::vector<std::int32_t>{4, 4, 1});
+  CHECK(dataset.lengths() == std::vector<std::int32_t>{4, 4, 2});
 }
 
 TEST_CASE("a block's end") {
@@ -64,9 +64,8 @@ TEST_CASE("a batch holds the rows as sequences with labels") {
   CHECK(dataset.batch(mixed).size() == 2);
   CHECK_THROWS_AS(dataset.batch(outside), ConfigError);
   CHECK(dataset.select(mixed).row(1).ids == std::vector<std::int32_t>{8, 9});
-  CHECK_THROWS_AS(CausalLmDataset({}), ConfigError);
-  CHECK_THROWS_AS(CausalLmDataset({{{1, 2}, {1}}}), ConfigError);
-  CHECK_THROWS_AS(CausalLmDataset({{{}, {}}}), ConfigError);
+  const std::vector<TokenRow> none, uneven = {TokenRow{{1, 2}, {1}}}, empty = {TokenRow{}};
+  for (const std::vector<TokenRow>& bad : {none, uneven, empty}) CHECK_THROWS_AS(CausalLmDataset{bad}, ConfigError);
 }
 
 TEST_CASE("best-fit decreasing by hand") {

@@ -124,9 +124,10 @@ ATTUNE_INLINE CausalLmDataset make_conversation_dataset(const TextEncoder& token
           try {
             text = renderer.render(conversations[at]);
           } catch (const TemplateError& error) {
-            throw TemplateError("conversation " + std::to_string(i) + ": " + error.file, error.offset,
-                                std::string(error.what()).substr(error.file.size() + 2));
-          } catch (const ConfigError& error) {
+        const std::string place = error.file + ": line " + std::to_string(error.offset) + ": ";
+        throw TemplateError("conversation " + std::to_string(i) + ": " + error.file, error.offset,
+                            std::string(error.what()).substr(place.size()));
+      } catch (const ConfigError& error) {
             throw ConfigError("conversation " + std::to_string(i) + ": " + error.what());
           }
           const Encoding encoding =

@@ -105,6 +105,9 @@ class GgufMetadata {
   std::vector<std::pair<std::string, GgufValue>> entries_;
 };
 
+/// Whether a path names a GGUF file, by its extension.
+inline bool is_gguf_path(std::string_view path) { return path.ends_with(".gguf"); }
+
 /// One tensor of a GGUF file.
 struct GgufTensor {
   std::string name;

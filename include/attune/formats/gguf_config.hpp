@@ -12,9 +12,6 @@
 
 namespace attune {
 
-/// Whether a path names a GGUF file, by its extension.
-inline bool is_gguf_path(std::string_view path) { return path.ends_with(".gguf"); }
-
 /// The config.json of the model in a GGUF file: architectures llama (as "llama", or "mistral" when it has a
 /// sliding window), qwen2, qwen3 and gpt2. Whether the embedding is tied, whether there are biases and how
 /// many words there are is read from the tensors; the llama3 rotary scaling from the factors in

@@ -33,7 +33,7 @@ class Tokenizer {
  public:
   /// Reads a Hugging Face model directory: `tokenizer.json`, or else `vocab.json` with `merges.txt` (GPT-2,
   /// RoBERTa and Qwen2), with `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja`
-  /// when present. `tokenizer.json` counts as it is, whatever class the configuration names. Throws IoError,
+  /// when present; or the tokenizer in a .gguf file. `tokenizer.json` counts as it is, whatever class the configuration names. Throws IoError,
   /// FormatError (malformed content), ConfigError (a component that is not supported, named).
   static Tokenizer from_pretrained(const std::string& directory);
 

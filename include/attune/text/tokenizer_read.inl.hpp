@@ -14,6 +14,7 @@
 #include <attune/core/error.hpp>
 #include <attune/core/file.hpp>
 #include <attune/formats/json.hpp>
+#include <attune/text/gguf_tokenizer.hpp>
 #include <attune/text/tokenizer.hpp>
 #include <attune/text/tokenizer_build.inl.hpp>
 
@@ -235,6 +236,7 @@ ATTUNE_INLINE TokenizerSource read_tokenizer_directory(const std::string& direct
 namespace attune {
 
 ATTUNE_INLINE Tokenizer Tokenizer::from_pretrained(const std::string& directory) {
+  if (is_gguf_path(directory)) return from_parts(read_tokenizer_parts(GgufFile::open(directory)), directory);
   return Tokenizer(detail::TokenizerBuilder(detail::read_tokenizer_directory(directory)).build());
 }
 
