@@ -243,6 +243,30 @@ def merge_adapter(shop):
     expect((shop.folder / "merged/tokenizer.json").is_file(), "the tokenizer must go along")
 
 
+def convert(shop):
+    decoder(shop)
+    folder = shop.folder / "decoder"
+    letters = {letter: number for number, letter in enumerate(["ab", *string.ascii_lowercase])}
+    (folder / "tokenizer.json").write_text(json.dumps({
+        "added_tokens": [], "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
+        "model": {"type": "BPE", "vocab": letters, "merges": ["a b"]}}))
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    (folder / "vocab.json").unlink(missing_ok=True)
+    shop.succeed("convert", "--model", "decoder", "--to", "gguf", "--type", "F32", "--output", "model.gguf")
+    shop.succeed("convert", "--model", "model.gguf", "--to", "hf", "--output", "back")
+    before, after = floats_of(folder / "model.safetensors"), floats_of(shop.folder / "back/model.safetensors")
+    expect(before == after, "the weights must come back as they were")
+    config = [json.loads((shop.folder / name / "config.json").read_text()) for name in ("decoder", "back")]
+    for field in ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size",
+                  "intermediate_size", "rms_norm_eps", "model_type"):
+        expect(config[0][field] == config[1][field], f"{field}: {config[0][field]} became {config[1][field]}")
+    vocabulary = json.loads((shop.folder / "back/tokenizer.json").read_text())["model"]
+    expect(vocabulary["vocab"]["ab"] == 0 and vocabulary["merges"] == [["a", "b"]], f"the tokenizer became {vocabulary}")
+    result = shop.run("convert", "--model", "decoder", "--to", "gguf", "--type", "Q6_K", "--output", "other.gguf")
+    expect(result.returncode == 1 and "found Q6_K" in result.stderr, "Q6_K cannot be written", result)
+    expect(not (shop.folder / "other.gguf").exists(), "nothing may be left of a file that was refused")
+
+
 def common_manners(shop, programs):
     """--help, unknown options and a model that is not there."""
     for program in programs:
@@ -257,6 +281,8 @@ def common_manners(shop, programs):
             arguments += ["--prompt", "a"]
         elif program == "merge_adapter":
             arguments += ["--adapter", shop.golden.parent.parent / "adapters/llama_lora"]
+        elif program == "convert":
+            arguments += ["--to", "hf"]
         elif program in ("predict_classifier", "embed", "tokenize"):
             arguments += ["--input", shop.write("any.txt", ["a"])]
         else:
@@ -272,7 +298,7 @@ def main():
     programs, golden = map(pathlib.Path, sys.argv[1:3])
     names = sorted(path.stem for path in pathlib.Path(sys.argv[3]).glob("*.cpp"))
     tests = [finetune_bert, finetune_classifier, finetune_ner, pretrain_mlm, finetune_embeddings, tokenize,
-             generate, merge_adapter]
+             generate, merge_adapter, convert]
     covered = {test.__name__ for test in tests} | {"predict_classifier", "embed"}
     failed = [f"{name} has no test here" for name in names if name not in covered]
     tests.append(lambda shop: common_manners(shop, names))
