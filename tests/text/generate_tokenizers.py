@@ -303,6 +303,9 @@ def main():
         make().save_pretrained(folder)
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
         cases = [texts.random_case(generator, words) for _ in range(options.random)] if options.random else CASES
+        for case in cases:
+            if "max_length" in case:  # room for the special tokens of a pair
+                case["max_length"] = max(case["max_length"], 4)
         write_cases(folder, tokenizer, cases)
     if not options.random and not options.only:
         generate.write(options.output / "data_hashes.json", data_hashes())

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -49,8 +51,8 @@ class RegexTranslator {
   // White space and word characters, as members of a bracket. PCRE2's own \s also has U+180E.
   static constexpr std::string_view space = "\\p{Z}\\x09-\\x0d\\x{85}";
   static constexpr std::string_view word =
-      "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}"
-      "\\x{1f170}-\\x{1f189}";
+      "\\p{L}\\p{M}\\p{N}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{"
+      "1f189}";
 
   [[noreturn]] void refuse(const std::string& what) const {
     throw ConfigError(where_ + ": the regular expression " + std::string(pattern_) + " uses " + what +
@@ -85,7 +87,20 @@ class RegexTranslator {
     const bool braces = at_ + 2 < pattern_.size() && pattern_[at_ + 2] == '{' &&
                         (letter == 'p' || letter == 'P' || letter == 'x');
     const std::size_t end = braces ? pattern_.find('}', at_) : std::string_view::npos;
-    take(end == std::string_view::npos ? 2 : end + 1 - at_);
+    if (end == std::string_view::npos) return take(2);
+#if PCRE2_MAJOR > 10 || PCRE2_MINOR >= 40
+    // A script's name alone would mean its extensions too.
+    constexpr std::string_view scripts[] = {"Arabic",   "Armenian", "Bengali", "Cyrillic", "Devanagari",
+                                            "Georgian", "Greek",    "Han",     "Hangul",   "Hebrew",
+                                            "Hiragana", "Katakana", "Latin",   "Tamil",    "Thai"};
+    const std::string_view name = pattern_.substr(at_ + 3, end - at_ - 3);
+    if (letter != 'x' && std::find(std::begin(scripts), std::end(scripts), name) != std::end(scripts)) {
+      out_.append(pattern_.substr(at_, 3)).append("sc:").append(name).append("}");
+      at_ = end + 1;
+      return;
+    }
+#endif
+    take(end + 1 - at_);
   }
 
   void bracket() {

@@ -163,7 +163,7 @@ ATTUNE_INLINE std::string Tokenizer::decode(std::span<const std::int32_t> ids,
   } else {
     std::vector<std::string> tokens;
     for (const std::int32_t id : ids) {
-      const auto token = state_->token_of(id);
+      const auto token = state_->text_of(id);
       if (token && !is_left_out(id)) tokens.emplace_back(*token);
     }
     for (const detail::DecoderStep& step : state_->decoder) detail::decode_step(step, tokens);

@@ -54,6 +54,8 @@ class TokenizerState {
   std::optional<std::int32_t> id_of(std::string_view token) const;
   /// The token of an id; nothing when there is none.
   std::optional<std::string_view> token_of(std::int32_t id) const;
+  /// The same as decoding begins with it: an added token as it is searched for, normalised when it says so.
+  std::optional<std::string_view> text_of(std::int32_t id) const;
   bool is_special(std::int32_t id) const;
   /// The bytes that a token stands for at byte level.
   std::string_view bytes_of(std::int32_t id) const;
@@ -88,7 +90,8 @@ class TokenizerState {
 
  private:
   std::map<std::string, std::int32_t, std::less<>> added_ids_;
-  std::vector<std::int32_t> special_ids_;  // ascending
+  std::map<std::int32_t, std::string> patterns_;  // of added tokens
+  std::vector<std::int32_t> special_ids_;         // ascending
   std::string decoded_bytes_;
   std::vector<std::uint32_t> decoded_begins_;  // by id, one more than ids
 };

@@ -46,10 +46,11 @@ ATTUNE_INLINE void TokenizerState::finish(const std::string& where) {
     bytes += static_cast<std::int64_t>(pattern.size());
     if (bytes > ByteTrie::max_bytes) throw ConfigError(where + ": the added tokens are too long together");
     if (!pattern.empty()) (token.normalized ? normalized_matcher : raw_matcher).add(pattern, token, id);
+    patterns_[id] = std::move(pattern);
   }
   for (std::int32_t id = 0; id < vocab_size; ++id) {
     decoded_begins_.push_back(static_cast<std::uint32_t>(decoded_bytes_.size()));
-    const auto token = token_of(id);
+    const auto token = text_of(id);
     const std::size_t before = decoded_bytes_.size();
     if (!token || ByteAlphabet::get().decode(*token, decoded_bytes_)) continue;
     decoded_bytes_.resize(before);
@@ -70,6 +71,12 @@ ATTUNE_INLINE std::optional<std::string_view> TokenizerState::token_of(std::int3
   if (found != added.end()) return found->second.content;
   if (!vocabulary.has(id)) return std::nullopt;
   return vocabulary.token(id);
+}
+
+ATTUNE_INLINE std::optional<std::string_view> TokenizerState::text_of(std::int32_t id) const {
+  const auto found = patterns_.find(id);
+  if (found != patterns_.end()) return found->second;
+  return token_of(id);
 }
 
 ATTUNE_INLINE bool TokenizerState::is_special(std::int32_t id) const {
