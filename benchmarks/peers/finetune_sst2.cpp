@@ -13,7 +13,7 @@
 namespace {
 
 struct Options {
-  std::string model, data, head, order, losses;
+  std::string model, data, head, order, losses, precision = "fp32";
   std::vector<std::uint64_t> seeds{42};
   double lr = 2e-5, weight_decay = 0.01, clip = 0.0;
   std::optional<double> dropout;
@@ -48,8 +48,9 @@ void load_head(Model& model, const std::string& file) {
   fill("classifier.bias", model.head.classifier.bias);
 }
 
+template <class T>
 void run(const Options& options, std::uint64_t seed) {
-  using Model = attune::BertForSequenceClassification<float, attune::Cpu>;
+  using Model = attune::BertForSequenceClassification<T, attune::Cpu>;
   const auto begin = std::chrono::steady_clock::now();
   const auto tokenizer = attune::BertTokenizer::from_pretrained(options.model);
   attune::TextClassificationOptions data_options{.labels = {"0", "1"}, .max_length = options.max_length};
@@ -115,6 +116,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch-size", options.batch_size);
   app.add_option("--max-length", options.max_length);
   app.add_option("--max-steps", options.max_steps, "Stop early; the schedule stays");
+  app.add_option("--precision", options.precision)->check(CLI::IsMember({"fp32", "bf16"}));
   app.add_option("--epochs", options.epochs);
   app.add_option("--threads", options.threads);
   app.add_option("--head", options.head, "Safetensors file with classifier.weight and .bias to start from");
@@ -123,7 +125,8 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   try {
     if (options.threads > 0) attune::set_num_threads(options.threads);
-    for (const std::uint64_t seed : options.seeds) run(options, seed);
+    for (const std::uint64_t seed : options.seeds)
+      options.precision == "bf16" ? run<attune::bfloat16>(options, seed) : run<float>(options, seed);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "finetune_sst2: %s\n", error.what());
     return 1;
