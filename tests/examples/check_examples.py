@@ -230,6 +230,31 @@ def generate(shop):
     expect(shop.run(*sampled, "--top-p", 0).returncode == 1, "top_p 0 is no probability")
 
 
+def finetune_causal_lm(shop):
+    decoder(shop)
+    shop.write("text.txt", [" ".join(f"w{(3 * number) % 37 + 3}" for number in range(37))] * 8)
+    arguments = ["finetune_causal_lm", "--model", "decoder", "--train", "text.txt", "--eval", "text.txt", "--max-length", 24,
+                 "--batch-size", 4, "--epochs", 6, "--threads", 2]
+    result = shop.succeed(*arguments, "--output", "tuned", "--lr", "1e-2", "--log", "log.jsonl")
+    perplexities = [line["eval_perplexity"] for line in shop.json_lines("log.jsonl") if "eval_perplexity" in line]
+    expect(len(perplexities) == 7 and perplexities[-1] < 0.3 * perplexities[0],
+           f"the text must become likelier: {perplexities}", result)
+    expect(metrics_of(result)["perplexity"] < 0.3 * perplexities[0], "the last line must say so", result)
+    expect((shop.folder / "tuned/model.safetensors").is_file() and (shop.folder / "tuned/tokenizer.json").is_file(),
+           "model and tokenizer must be saved", result)
+    shop.succeed("generate", "--model", "tuned", "--prompt", "w3 w6 w9", "--max-new-tokens", 4)
+
+    result = shop.succeed(*arguments, "--output", "adapter", "--lr", "3e-2", "--lora", "r=4,alpha=8,target=q_proj,v_proj,up_proj")
+    expect(metrics_of(result)["perplexity"] < 0.8 * perplexities[0], "the adapter must learn too", result)
+    config = json.loads((shop.folder / "adapter/adapter_config.json").read_text())
+    expect(config["target_modules"] == ["q_proj", "v_proj", "up_proj"] and config["r"] == 4, f"found {config}", result)
+    shop.succeed("merge_adapter", "--adapter", "adapter", "--output", "merged")
+    prompt = ["--prompt", "w3 w6 w9", "--max-new-tokens", 6]
+    expect(shop.succeed("generate", "--model", "decoder", "--adapter", "adapter", *prompt).stdout
+           == shop.succeed("generate", "--model", "merged", *prompt).stdout, "merged or not, the text is the same")
+    expect(shop.run(*arguments, "--output", "no", "--lora", "rank=4").returncode == 1, "there is no rank=")
+
+
 def merge_adapter(shop):
     golden = decoder(shop)
     shop.succeed("merge_adapter", "--model", "decoder", "--adapter", golden / "adapters/llama_lora", "--output", "merged")
@@ -298,7 +323,7 @@ def main():
     programs, golden = map(pathlib.Path, sys.argv[1:3])
     names = sorted(path.stem for path in pathlib.Path(sys.argv[3]).glob("*.cpp"))
     tests = [finetune_bert, finetune_classifier, finetune_ner, pretrain_mlm, finetune_embeddings, tokenize,
-             generate, merge_adapter, convert]
+             generate, merge_adapter, finetune_causal_lm, convert]
     covered = {test.__name__ for test in tests} | {"predict_classifier", "embed"}
     failed = [f"{name} has no test here" for name in names if name not in covered]
     tests.append(lambda shop: common_manners(shop, names))

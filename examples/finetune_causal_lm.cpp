@@ -1,0 +1,116 @@
+// Fine-tunes a causal language model on a text file cut into blocks: all of its weights, or a LoRA adapter.
+#include "training.hpp"
+
+#include <attune/data/causal_lm.hpp>
+#include <attune/generation/evaluate.hpp>
+#include <attune/models/auto_decoder.hpp>
+#include <attune/peft/lora.hpp>
+#include <attune/text/tokenizer.hpp>
+
+#include <cmath>
+#include <sstream>
+
+namespace {
+
+struct Options : TrainingOptions {
+  std::string lora;
+};
+
+/// "r=8,alpha=16,target=q_proj,v_proj" and "dropout=0.05", "dora=1", "rslora=1".
+attune::LoraConfig parse_lora(const std::string& text, const std::string& base) {
+  attune::LoraConfig config;
+  config.task_type = "CAUSAL_LM";
+  config.base_model_name_or_path = base;
+  std::stringstream parts(text);
+  bool has_alpha = false;
+  std::string key;
+  for (std::string part; std::getline(parts, part, ',');) {
+    const std::size_t equals = part.find('=');
+    if (equals != std::string::npos) key = part.substr(0, equals);
+    const std::string value = equals == std::string::npos ? part : part.substr(equals + 1);
+    try {
+      if (key == "r")
+        config.r = std::stoll(value);
+      else if (key == "alpha")
+        config.lora_alpha = std::stod(value), has_alpha = true;
+      else if (key == "dropout")
+        config.lora_dropout = std::stod(value);
+      else if (key == "dora")
+        config.use_dora = std::stoi(value) != 0;
+      else if (key == "rslora")
+        config.use_rslora = std::stoi(value) != 0;
+      else if (key == "target")
+        config.target_modules.push_back(value);
+      else
+        throw attune::ConfigError("--lora: expected r, alpha, dropout, dora, rslora or target, found '" +
+                                  key + "'");
+    } catch (const std::logic_error&) {
+      throw attune::ConfigError("--lora: " + key + ": expected a number, found '" + value + "'");
+    }
+  }
+  if (!has_alpha) config.lora_alpha = 2.0 * static_cast<double>(config.r);
+  if (config.target_modules.empty()) config.target_modules = {"all-linear"};
+  return config;
+}
+
+template <class Model, class B>
+void finetune(const Options& options, B device) {
+  const auto tokenizer = attune::Tokenizer::from_pretrained(options.model);
+  const attune::TextBlockOptions blocks{.block_size = options.max_length};
+  const auto dataset = attune::CausalLmDataset::from_text_file(tokenizer, options.train, blocks);
+  std::optional<attune::CausalLmDataset> eval_data;
+  if (!options.eval.empty())
+    eval_data = attune::CausalLmDataset::from_text_file(tokenizer, options.eval, blocks);
+
+  const bool adapts = !options.lora.empty();
+  auto model = Model::from_pretrained(options.model, {.seed = options.seed, .frozen = adapts}, device);
+  std::optional<attune::LoraAdapter<Model>> lora;
+  if (adapts) lora.emplace(model, parse_lora(options.lora, options.model), "default", options.seed);
+  if (!adapts && options.freeze_layers > 0) model.freeze_layers(options.freeze_layers);
+
+  attune::DataLoader loader(dataset, attune::RandomSampler(dataset.size(), options.seed),
+                            {.batch_size = options.batch_size});
+  TrainingRun<B> run(options, model, loader);
+  attune::CausalLMScores scores;
+  const auto evaluate = [&] {
+    if (!eval_data) return;
+    scores = {};
+    attune::DataLoader batches(*eval_data, attune::SequentialSampler(eval_data->size()), {.batch_size = 4});
+    for (const auto& batch : batches) scores += attune::evaluate_causal_lm(model, batch);
+    run.note({{"loss", scores.loss()}, {"perplexity", scores.perplexity()}, {"accuracy", scores.accuracy()}});
+  };
+  evaluate();
+  train(
+      run, model, loader, options.accumulate, [&](const attune::Batch& batch) { return model(batch).loss; },
+      evaluate);
+
+  if (lora)
+    lora->save_pretrained(options.output);
+  else
+    model.save_pretrained(options.output);
+  tokenizer.save_pretrained(options.output);
+  if (eval_data)
+    std::printf("eval loss=%.4f perplexity=%.4f accuracy=%.4f\n", scores.loss(), scores.perplexity(),
+                scores.accuracy());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Fine-tunes a causal language model on a text file.");
+  Options options;
+  options.max_length = 256;
+  options.batch_size = 4;
+  options.add_to(app);
+  app.add_option(
+      "--lora", options.lora,
+      "Train an adapter alone, such as r=8,alpha=16,target=q_proj,v_proj; also dropout=, dora=1, rslora=1");
+  CLI11_PARSE(app, argc, argv);
+  return run_example("finetune_causal_lm", [&] {
+    with_device_and_precision(options, [&]<class B, class T>(B device, T) {
+      attune::with_decoder_family(options.model, [&]<class Family>(Family) {
+        finetune<attune::DecoderForCausalLM<Family, T, B>>(options, device);
+      });
+    });
+  });
+}
