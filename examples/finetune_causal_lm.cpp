@@ -1,20 +1,35 @@
-// Fine-tunes a causal language model on a text file cut into blocks: all of its weights, or a LoRA adapter.
+// Fine-tunes a causal language model on a text cut into blocks or on conversations: all of its weights, or a
+// LoRA adapter.
 #include "training.hpp"
 
 #include <attune/data/causal_lm.hpp>
+#include <attune/data/conversations.hpp>
 #include <attune/generation/evaluate.hpp>
 #include <attune/models/auto_decoder.hpp>
 #include <attune/peft/lora.hpp>
 #include <attune/text/tokenizer.hpp>
 
-#include <cmath>
+#include <map>
 #include <sstream>
 
 namespace {
 
+using Format = attune::ConversationFormat;
+const std::map<std::string, Format> formats{
+    {"auto", Format::automatic}, {"messages", Format::messages},     {"sharegpt", Format::sharegpt},
+    {"alpaca", Format::alpaca},  {"completion", Format::completion}, {"dify", Format::dify}};
+
 struct Options : TrainingOptions {
-  std::string lora;
+  std::string lora, format = "text";
 };
+
+attune::CausalLmDataset read_data(const Options& options, const attune::Tokenizer& tokenizer,
+                                  const std::string& file) {
+  if (options.format == "text")
+    return attune::CausalLmDataset::from_text_file(tokenizer, file, {.block_size = options.max_length});
+  const auto conversations = attune::read_conversations(file, {.format = formats.at(options.format)});
+  return attune::make_conversation_dataset(tokenizer, conversations, {.max_length = options.max_length});
+}
 
 /// "r=8,alpha=16,target=q_proj,v_proj" and "dropout=0.05", "dora=1", "rslora=1".
 attune::LoraConfig parse_lora(const std::string& text, const std::string& base) {
@@ -56,11 +71,9 @@ attune::LoraConfig parse_lora(const std::string& text, const std::string& base) 
 template <class Model, class B>
 void finetune(const Options& options, B device) {
   const auto tokenizer = attune::Tokenizer::from_pretrained(options.model);
-  const attune::TextBlockOptions blocks{.block_size = options.max_length};
-  const auto dataset = attune::CausalLmDataset::from_text_file(tokenizer, options.train, blocks);
+  const attune::CausalLmDataset dataset = read_data(options, tokenizer, options.train);
   std::optional<attune::CausalLmDataset> eval_data;
-  if (!options.eval.empty())
-    eval_data = attune::CausalLmDataset::from_text_file(tokenizer, options.eval, blocks);
+  if (!options.eval.empty()) eval_data = read_data(options, tokenizer, options.eval);
 
   const bool adapts = !options.lora.empty();
   auto model = Model::from_pretrained(options.model, {.seed = options.seed, .frozen = adapts}, device);
@@ -97,11 +110,16 @@ void finetune(const Options& options, B device) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Fine-tunes a causal language model on a text file.");
+  CLI::App app("Fine-tunes a causal language model on a text or on conversations.");
   Options options;
   options.max_length = 256;
   options.batch_size = 4;
   options.add_to(app);
+  app.add_option(
+         "--format", options.format,
+         "text: a plain text, cut into blocks. auto: conversations, recognised by their fields; or by name")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"text", "auto", "messages", "sharegpt", "alpaca", "completion", "dify"}));
   app.add_option(
       "--lora", options.lora,
       "Train an adapter alone, such as r=8,alpha=16,target=q_proj,v_proj; also dropout=, dora=1, rslora=1");

@@ -1,9 +1,10 @@
-// Continues a text with a causal language model, printing it as it comes.
+// Continues a text with a causal language model, or answers a message, printing tokens as they come.
 #include <CLI/CLI.hpp>
 #include <attune/attune.hpp>
 #include <attune/generation/generate.hpp>
 #include <attune/models/auto_decoder.hpp>
 #include <attune/peft/lora.hpp>
+#include <attune/text/chat_template.hpp>
 #include <attune/text/tokenizer.hpp>
 
 #include <cstdio>
@@ -15,8 +16,21 @@ namespace {
 
 struct Options {
   std::string model, adapter, prompt, precision = "fp32", device = "auto";
+  bool chat = false;
   attune::GenerationOptions generation{};
 };
+
+/// The prompt's tokens: as they are, or as a user's message in the model's chat template.
+std::vector<std::int32_t> encode_prompt(const Options& options, const attune::Tokenizer& tokenizer) {
+  if (!options.chat) return tokenizer.encode(options.prompt).ids;
+  if (tokenizer.chat_template().empty()) throw attune::ConfigError("--chat: the model has no chat template");
+  attune::ChatOptions chat{.add_generation_prompt = true};
+  for (const char* name : {"bos_token", "eos_token"})
+    chat.variables.emplace_back(name, tokenizer.special_token(name));
+  const attune::ChatMessage message{"user", options.prompt};
+  const auto rendered = attune::ChatTemplate(tokenizer.chat_template()).render(std::span(&message, 1), chat);
+  return tokenizer.encode(rendered.text, {.add_special_tokens = false}).ids;
+}
 
 template <class Model, class B>
 void generate(const Options& options, B device) {
@@ -28,7 +42,7 @@ void generate(const Options& options, B device) {
     adapter->merge();
   }
 
-  const std::vector<std::int32_t> prompt = tokenizer.encode(options.prompt).ids;
+  const std::vector<std::int32_t> prompt = encode_prompt(options, tokenizer);
   attune::GenerationOptions generation = options.generation;
   generation.decode = [&](std::span<const std::int32_t> ids) { return tokenizer.decode(ids); };
   attune::TokenStream stream(tokenizer);
@@ -36,7 +50,8 @@ void generate(const Options& options, B device) {
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   };
-  for (const std::int32_t token : prompt) print(stream.push(token));
+  if (!options.chat)
+    for (const std::int32_t token : prompt) print(stream.push(token));
   if (generation.num_beams == 1)
     generation.on_token = [&](std::int64_t, std::int32_t token) {
       print(stream.push(token));
@@ -54,9 +69,10 @@ int main(int argc, char** argv) {
   CLI::App app("Continues a text with a causal language model (Llama, Mistral, Qwen2, Qwen3, GPT-2).");
   Options options;
   attune::GenerationOptions& generation = options.generation;
-  app.add_option("--model", options.model, "Hugging Face model directory")->required();
+  app.add_option("--model", options.model, "Hugging Face model directory, or a .gguf file")->required();
   app.add_option("--adapter", options.adapter, "LoRA adapter directory");
   app.add_option("--prompt", options.prompt, "What the text begins with")->required();
+  app.add_flag("--chat", options.chat, "The prompt is a user's message, to be answered");
   app.add_option("--max-new-tokens", generation.max_new_tokens)->capture_default_str();
   app.add_flag("--sample", generation.do_sample, "Draw tokens instead of taking the likeliest one");
   app.add_option("--temperature", generation.temperature)->capture_default_str();
