@@ -6,7 +6,6 @@
 #include <attune/autograd/checkpoint.hpp>
 #include <attune/core/log.hpp>
 #include <attune/core/parallel.hpp>
-#include <attune/data/causal_lm.hpp>
 #include <attune/data/conversations.hpp>
 #include <attune/data/data_loader.hpp>
 #include <attune/data/samplers.hpp>
@@ -18,8 +17,6 @@
 #include <attune/data/text_classification.hpp>
 #include <attune/data/token_classification.hpp>
 #include <attune/device.hpp>
-#include <attune/formats/gguf.hpp>
-#include <attune/formats/gguf_convert.hpp>
 #include <attune/loss/cross_entropy.hpp>
 #include <attune/loss/elementwise_loss.hpp>
 #include <attune/loss/embedding_loss.hpp>
@@ -31,7 +28,6 @@
 #include <attune/optim/schedule.hpp>
 #include <attune/optim/sgd.hpp>
 #include <attune/text/bert_tokenizer.hpp>
-#include <attune/text/chat_template.hpp>
 #include <attune/train/accumulate.hpp>
 #include <attune/train/audit.hpp>
 #include <attune/train/checkpoint.hpp>
