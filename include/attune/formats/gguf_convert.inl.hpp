@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <attune/core/error.hpp>
+#include <attune/core/sort.hpp>
 #include <attune/core/parallel.hpp>
 #include <attune/formats/gguf_config.hpp>
 #include <attune/formats/gguf_convert.hpp>
@@ -66,7 +67,7 @@ inline std::vector<GgufSource> plan_gguf(const std::string& path, const JsonObje
     source.info.type = stored_type(source.info.shape, type);
     sources.push_back(std::move(source));
   }
-  std::stable_sort(sources.begin(), sources.end(), [](const GgufSource& a, const GgufSource& b) {
+  sort_items(sources, [](const GgufSource& a, const GgufSource& b) {
     return layer_order(a.info.name) < layer_order(b.info.name);
   });
   return sources;
