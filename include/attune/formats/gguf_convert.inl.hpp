@@ -8,8 +8,8 @@
 #include <vector>
 
 #include <attune/core/error.hpp>
-#include <attune/core/sort.hpp>
 #include <attune/core/parallel.hpp>
+#include <attune/core/sort.hpp>
 #include <attune/formats/gguf_config.hpp>
 #include <attune/formats/gguf_convert.hpp>
 
