@@ -304,3 +304,12 @@ TEST_CASE("lora: what does not fit is refused by name") {
   CHECK_THROWS_AS((LoraAdapter<LlamaForCausalLM<float, Cpu>>::from_pretrained(model, directory.path())),
                   ConfigError);
 }
+
+TEST_CASE("lora refuses the language model's head, which its loss would pass over") {
+  attune::LoraConfig config;
+  config.target_modules = {"q_proj", "lm_head"};
+  CHECK(config.targets("model.layers.0.self_attn.q_proj"));
+  CHECK_THROWS_AS(config.targets("lm_head"), attune::ConfigError);
+  config.target_modules = {"all-linear"};
+  CHECK_FALSE(config.targets("lm_head"));
+}

@@ -143,7 +143,10 @@ ATTUNE_INLINE bool LoraConfig::targets(const std::string& module) const {
   if (named_in(exclude_modules) || named_in(modules_to_save)) return false;
   if (target_modules.size() == 1 && target_modules[0] == "all-linear")
     return module != "lm_head" && module != "score" && module != "classifier";
-  return named_in(target_modules);
+  if (!named_in(target_modules)) return false;
+  // The loss multiplies with the head's weight chunk by chunk and would pass an adapter over.
+  if (module == "lm_head") throw ConfigError("lora: target_modules: an adapter of lm_head is not supported");
+  return true;
 }
 
 ATTUNE_INLINE bool LoraConfig::saves(const std::string& parameter) const {
