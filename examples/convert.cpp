@@ -28,7 +28,7 @@ void convert(const attune::CheckpointReader& reader, const attune::CheckpointTen
 }
 
 void write_directory(const std::string& model, const std::string& output, DType dtype) {
-  const auto reader = attune::CheckpointReader::open(model);
+  const auto reader = attune::open_checkpoint(model);
   nlohmann::json config = attune::read_model_config(model).json();
   config["torch_dtype"] = dtype == DType::bf16 ? "bfloat16" : "float32";
   std::filesystem::create_directories(output);
@@ -55,7 +55,7 @@ void write_directory(const std::string& model, const std::string& output, DType 
 }
 
 void write_gguf(const std::string& model, const std::string& output, attune::GgmlType type) {
-  const auto reader = attune::CheckpointReader::open(model);
+  const auto reader = attune::open_checkpoint(model);
   const attune::JsonObject config = attune::read_model_config(model);
   attune::GgufMetadata tokenizer;
   if (attune::is_gguf_path(model)) {

@@ -6,12 +6,10 @@
 #include <attune/autograd/checkpoint.hpp>
 #include <attune/core/log.hpp>
 #include <attune/core/parallel.hpp>
-#include <attune/data/conversations.hpp>
 #include <attune/data/data_loader.hpp>
 #include <attune/data/samplers.hpp>
 #include <attune/data/make_batch.hpp>
 #include <attune/data/masked_language_modeling.hpp>
-#include <attune/data/packing.hpp>
 #include <attune/data/sentence_pairs.hpp>
 #include <attune/data/split.hpp>
 #include <attune/data/text_classification.hpp>

@@ -68,7 +68,7 @@ std::string changed_copy(const TemporaryDirectory& directory, const std::string&
 TEST_CASE("a GGUF is the checkpoint that transformers reads in it") {
   for (const std::string& name : models) {
     CAPTURE(name);
-    check_same(CheckpointReader::open(model_file(name + ".gguf")),
+    check_same(open_checkpoint(model_file(name + ".gguf")),
                CheckpointReader::open(model_file(name + ".safetensors")));
   }
 }
@@ -95,7 +95,7 @@ TEST_CASE("a GGUF's config holds what transformers reads in it") {
 }
 
 TEST_CASE("quantised matrices are given as blocks, rows in the order of the elements") {
-  const CheckpointReader reader = CheckpointReader::open(model_file("llama.gguf"));
+  const CheckpointReader reader = open_checkpoint(model_file("llama.gguf"));
   int seen = 0;
   for (const CheckpointTensor& tensor : reader.tensors()) {
     CAPTURE(tensor.name);
@@ -111,7 +111,7 @@ TEST_CASE("quantised matrices are given as blocks, rows in the order of the elem
     CHECK(values == values_of(reader, tensor.name));
   }
   CHECK(seen == 3);
-  const CheckpointReader gpt2 = CheckpointReader::open(model_file("gpt2.gguf"));
+  const CheckpointReader gpt2 = open_checkpoint(model_file("gpt2.gguf"));
   CHECK_FALSE(gpt2.read_quantized(*gpt2.find("transformer.h.0.mlp.c_fc.weight")));
 }
 
@@ -123,7 +123,7 @@ TEST_CASE("a checkpoint written as F32 GGUF comes back bit for bit, and its conf
     const std::string path = directory.path(name + ".gguf");
     const JsonObject config = small_config(name);
     save_gguf_checkpoint(path, config, weights, GgufMetadata(), {.type = GgmlType::f32, .name = "small"});
-    check_same(CheckpointReader::open(path), weights);
+    check_same(open_checkpoint(path), weights);
     const GgufFile file = GgufFile::open(path);
     CHECK(file.metadata().string("general.name") == "small");
     CHECK(file.metadata().integer("general.file_type") == 0);
@@ -172,7 +172,7 @@ TEST_CASE("quantised weights keep vectors as F32 and rows that are no whole bloc
   CHECK(file.metadata().integer("general.quantization_version") == 2);
   for (const GgufTensor& tensor : file.tensors())
     CHECK(tensor.type() == (tensor.shape.rank() == 1 ? GgmlType::f32 : GgmlType::q4_0));
-  const CheckpointReader again = CheckpointReader::open(path);
+  const CheckpointReader again = open_checkpoint(path);
   for (const CheckpointTensor& tensor : weights.tensors()) {
     const std::vector<float> expected = values_of(weights, tensor.name),
                              found = values_of(again, tensor.name);
@@ -265,11 +265,11 @@ TEST_CASE("a GGUF that is no known model is refused by what is wrong") {
        "qwen3.attention.value_length: keys and values of two sizes are not supported");
   const std::string heads =
       changed_copy(directory, "llama", set("llama.attention.head_count", GgufValue::of_u32(5)));
-  CHECK(error_of([&] { CheckpointReader::open(heads); }).find("is not 5 heads of an even size") !=
+  CHECK(error_of([&] { open_checkpoint(heads); }).find("is not 5 heads of an even size") !=
         std::string::npos);
   const std::string none =
       changed_copy(directory, "llama", set("llama.attention.head_count", GgufValue::of_u32(0)));
-  CHECK(error_of([&] { CheckpointReader::open(none); }).ends_with("expected 1 to 65536 heads, found 0"));
+  CHECK(error_of([&] { open_checkpoint(none); }).ends_with("expected 1 to 65536 heads, found 0"));
 }
 
 TEST_CASE("what GGUF has no place for is refused by name") {

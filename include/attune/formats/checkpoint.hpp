@@ -2,7 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,7 +13,7 @@
 #include <attune/core/inline.hpp>
 #include <attune/core/shape.hpp>
 #include <attune/formats/elements.hpp>
-#include <attune/formats/gguf_checkpoint.hpp>
+#include <attune/formats/ggml_type.hpp>
 #include <attune/formats/safetensors.hpp>
 #include <attune/formats/torch_file.hpp>
 
@@ -24,16 +24,32 @@ struct CheckpointTensor {
   std::string name;
   /// The name that safetensors files use: "F32", "F8_E4M3", ...; for blocks of a GGUF ggml's name: "Q4_K".
   std::string_view dtype_name;
-  /// Of the elements that read() gives: f32 for a GGUF's blocks. Nothing for a type that attune cannot read; asking
-  /// for its elements throws.
+  /// Of the elements that read() gives: f32 for a GGUF's blocks. Nothing for a type that attune cannot read;
+  /// asking for its elements throws.
   std::optional<DType> dtype;
   Shape shape;
-  std::uint32_t file = 0;   // which of CheckpointReader::files()
-  std::uint32_t entry = 0;  // its place in that file
+  std::uint32_t entry = 0;  // its place among the file's
+  std::uint32_t file = 0;   // which of CheckpointReader::files(); the reader sets it
 };
 
-/// The weights of a Hugging Face model directory, in one file or in shards, or of a GGUF file under the names and
-/// in the layout of Hugging Face (see GgufCheckpoint).
+/// The blocks of a quantised matrix as ggml keeps them, row after row.
+struct QuantizedMatrix {
+  GgmlType type = GgmlType::q8_0;
+  Shape shape;  ///< [rows, columns]
+  TensorBytes blocks;
+};
+
+/// One weights file: its tensors, and how their elements are read. The functions own the open file.
+struct CheckpointSource {
+  std::vector<CheckpointTensor> tensors;
+  std::function<TensorBytes(const CheckpointTensor&)> read;
+  /// Only where a format has quantised matrices.
+  std::function<std::optional<QuantizedMatrix>(const CheckpointTensor&)> read_quantized{};
+  SafetensorsMetadata metadata{};
+};
+
+/// The weights of a Hugging Face model directory, in one file or in shards. open_checkpoint() of
+/// formats/gguf_checkpoint.hpp opens GGUF files as well.
 ///
 /// Looked for in this order: `model.safetensors`, `model.safetensors.index.json`, `pytorch_model.bin`,
 /// `pytorch_model.bin.index.json`. An index names the shard of each tensor ("weight_map"); shards are files
@@ -41,11 +57,13 @@ struct CheckpointTensor {
 /// over.
 class CheckpointReader {
  public:
-  /// Opens a directory, or one weights, index or .gguf file. Throws IoError when there are no weights (it lists what
+  /// Opens a directory, or one weights or index file. Throws IoError when there are no weights (it lists what
   /// was looked for) or a file cannot be read, FormatError when one is broken.
   static CheckpointReader open(const std::string& path);
   /// Opens the named weights or index file of a directory, such as "adapter_model.safetensors".
   static CheckpointReader open(const std::string& directory, const std::string& file_name);
+  /// A checkpoint of one file in a format of the caller's. `path` is what errors name.
+  CheckpointReader(const std::string& path, CheckpointSource source);
 
   /// Sorted by name; names are unique.
   const std::vector<CheckpointTensor>& tensors() const { return tensors_; }
@@ -58,7 +76,8 @@ class CheckpointReader {
   /// Throws ConfigError when there is none of that name.
   TensorBytes read(std::string_view name) const;
 
-  /// The blocks of a quantised matrix of a GGUF file, rows in Hugging Face's order; nothing for anything else.
+  /// The blocks of a quantised matrix of a GGUF file, rows in Hugging Face's order; nothing for anything
+  /// else.
   std::optional<QuantizedMatrix> read_quantized(const CheckpointTensor& tensor) const;
 
   /// Reads and converts a floating-point tensor to `float`, `double` or `bfloat16` (see convert_elements).
@@ -77,20 +96,14 @@ class CheckpointReader {
   const SafetensorsMetadata& metadata() const { return metadata_; }
 
  private:
-  struct File {
-    std::optional<SafetensorsFile> safetensors;
-    std::optional<TorchFile> torch;
-    std::optional<GgufCheckpoint> gguf;
-    std::size_t size() const;
-  };
-
+  CheckpointReader() = default;
   static CheckpointReader open_file(const std::string& path);
   void open_index(const std::string& path);
-  void add_file(const std::string& path);
-  void add_tensor(std::uint32_t file, std::uint32_t entry);
+  void add_source(const std::string& path, CheckpointSource source);
+  void sort_tensors();
 
   std::vector<std::string> files_;
-  std::vector<File> opened_;
+  std::vector<CheckpointSource> sources_;
   std::vector<CheckpointTensor> tensors_;
   SafetensorsMetadata metadata_;
 };

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
+#include <memory>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -40,9 +42,36 @@ inline void check_shard_name(const std::string& index, const std::string& name) 
     problem = "has dots that lead elsewhere";
   else if (name.ends_with(".json"))
     problem = "is not a weights file";
-  else if (name.ends_with(".gguf"))
-    problem = "is a GGUF file";
   if (problem != nullptr) throw FormatError(index, -1, "shard name \"" + name + "\" " + problem);
+}
+
+inline CheckpointSource open_safetensors_source(const std::string& path) {
+  const auto file = std::make_shared<const SafetensorsFile>(SafetensorsFile::open(path));
+  CheckpointSource source;
+  for (const SafetensorsEntry& entry : file->entries())
+    source.tensors.push_back({entry.name, entry.dtype_name, entry.dtype, entry.shape,
+                              static_cast<std::uint32_t>(source.tensors.size())});
+  source.read = [file](const CheckpointTensor& tensor) {
+    return TensorBytes(file->bytes(file->entries()[tensor.entry]));
+  };
+  source.metadata = file->metadata();
+  return source;
+}
+
+inline CheckpointSource open_torch_source(const std::string& path) {
+  const auto file = std::make_shared<const TorchFile>(TorchFile::open(path));
+  CheckpointSource source;
+  for (const TorchEntry& entry : file->entries())
+    source.tensors.push_back({entry.name, name_of(entry.dtype), entry.dtype, entry.shape,
+                              static_cast<std::uint32_t>(source.tensors.size())});
+  source.read = [file](const CheckpointTensor& tensor) { return file->read(file->entries()[tensor.entry]); };
+  return source;
+}
+
+/// What torch.save writes has many names; safetensors files have one.
+inline CheckpointSource open_source(const std::string& path) {
+  if (path.ends_with(".gguf")) throw FormatError(path, -1, "a GGUF file is not read here");
+  return path.ends_with(".safetensors") ? open_safetensors_source(path) : open_torch_source(path);
 }
 
 }  // namespace attune::detail
@@ -66,24 +95,28 @@ ATTUNE_INLINE CheckpointReader CheckpointReader::open(const std::string& directo
 }
 
 ATTUNE_INLINE CheckpointReader CheckpointReader::open_file(const std::string& path) {
+  if (!path.ends_with(".index.json")) return CheckpointReader(path, detail::open_source(path));
   CheckpointReader reader;
-  if (path.ends_with(".index.json")) {
-    reader.open_index(path);
-  } else {
-    reader.add_file(path);
-    const File& file = reader.opened_.front();
-    for (std::size_t entry = 0; entry < file.size(); ++entry)
-      reader.add_tensor(0, static_cast<std::uint32_t>(entry));
-    if (file.safetensors) reader.metadata_ = file.safetensors->metadata();
-  }
-  detail::sort_items(reader.tensors_,
-                     [](const CheckpointTensor& a, const CheckpointTensor& b) { return a.name < b.name; });
+  reader.open_index(path);
+  reader.sort_tensors();
   return reader;
 }
 
-ATTUNE_INLINE std::size_t CheckpointReader::File::size() const {
-  if (gguf) return gguf->entries().size();
-  return torch ? torch->entries().size() : safetensors->entries().size();
+ATTUNE_INLINE CheckpointReader::CheckpointReader(const std::string& path, CheckpointSource source) {
+  tensors_ = source.tensors;
+  metadata_ = source.metadata;
+  add_source(path, std::move(source));
+  sort_tensors();
+}
+
+ATTUNE_INLINE void CheckpointReader::add_source(const std::string& path, CheckpointSource source) {
+  files_.push_back(path);
+  sources_.push_back(std::move(source));
+}
+
+ATTUNE_INLINE void CheckpointReader::sort_tensors() {
+  detail::sort_items(tensors_,
+                     [](const CheckpointTensor& a, const CheckpointTensor& b) { return a.name < b.name; });
 }
 
 ATTUNE_INLINE void CheckpointReader::open_index(const std::string& path) {
@@ -91,61 +124,26 @@ ATTUNE_INLINE void CheckpointReader::open_index(const std::string& path) {
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
     throw FormatError(path, -1, "expected an object with an object \"weight_map\"");
   const std::string directory = path.substr(0, path.rfind('/') + 1);
-  std::map<std::string, std::uint32_t> places;  // of shards in opened_
+  // Of each shard its place in sources_, and the place of each of its tensors by name.
+  std::map<std::string, std::uint32_t> shards;
+  std::vector<std::map<std::string_view, std::size_t>> places;
   for (const auto& [name, value] : index["weight_map"].get_ref<const nlohmann::json::object_t&>()) {
     if (!value.is_string())
       throw FormatError(path, -1, "weight_map: \"" + name + "\": expected the name of a shard");
     const std::string& shard = value.get_ref<const std::string&>();
     detail::check_shard_name(path, shard);
-    const auto [place, added] = places.emplace(shard, static_cast<std::uint32_t>(opened_.size()));
-    if (added) add_file(directory + shard);
-    const File& file = opened_[place->second];
-    std::ptrdiff_t entry = -1;
-    if (file.torch) {
-      if (const TorchEntry* found = file.torch->find(name)) entry = found - file.torch->entries().data();
-    } else if (const SafetensorsEntry* found = file.safetensors->find(name)) {
-      entry = found - file.safetensors->entries().data();
+    const auto [file, added] = shards.emplace(shard, static_cast<std::uint32_t>(sources_.size()));
+    if (added) {
+      add_source(directory + shard, detail::open_source(directory + shard));
+      const std::vector<CheckpointTensor>& tensors = sources_.back().tensors;
+      places.emplace_back();
+      for (std::size_t i = 0; i < tensors.size(); ++i) places.back().emplace(tensors[i].name, i);
     }
-    if (entry < 0) throw FormatError(path, -1, "tensor \"" + name + "\" is not in its shard " + shard);
-    add_tensor(place->second, static_cast<std::uint32_t>(entry));
-  }
-}
-
-ATTUNE_INLINE void CheckpointReader::add_file(const std::string& path) {
-  File& file = opened_.emplace_back();
-  // What torch.save writes has many names; safetensors files have one.
-  if (path.ends_with(".safetensors"))
-    file.safetensors = SafetensorsFile::open(path);
-  else if (path.ends_with(".gguf"))
-    file.gguf = GgufCheckpoint::open(path);
-  else
-    file.torch = TorchFile::open(path);
-  files_.push_back(path);
-}
-
-ATTUNE_INLINE void CheckpointReader::add_tensor(std::uint32_t file, std::uint32_t entry) {
-  const File& opened = opened_[file];
-  CheckpointTensor& tensor = tensors_.emplace_back();
-  tensor.file = file;
-  tensor.entry = entry;
-  if (opened.gguf) {
-    const GgufCheckpointEntry& from = opened.gguf->entries()[entry];
-    tensor.name = from.name;
-    tensor.dtype_name = opened.gguf->file().tensors()[from.tensor].type_name();
-    if (from.readable) tensor.dtype = from.dtype;
-    tensor.shape = from.shape;
-  } else if (opened.torch) {
-    const TorchEntry& from = opened.torch->entries()[entry];
-    tensor.name = from.name;
-    tensor.dtype_name = name_of(from.dtype);
-    tensor.dtype = from.dtype;
-    tensor.shape = from.shape;
-  } else {
-    const SafetensorsEntry& from = opened.safetensors->entries()[entry];
-    tensor.name = from.name;
-    tensor.dtype_name = from.dtype_name;
-    tensor.dtype = from.dtype;
-    tensor.shape = from.shape;
+    const auto place = places[file->second].find(name);
+    if (place == places[file->second].end())
+      throw FormatError(path, -1, "tensor \"" + name + "\" is not in its shard " + shard);
+    tensors_.push_back(sources_[file->second].tensors[place->second]);
+    tensors_.back().file = file->second;
   }
 }
 
@@ -157,17 +155,13 @@ ATTUNE_INLINE const CheckpointTensor* CheckpointReader::find(std::string_view na
 }
 
 ATTUNE_INLINE TensorBytes CheckpointReader::read(const CheckpointTensor& tensor) const {
-  const File& file = opened_[tensor.file];
-  if (file.gguf) return file.gguf->read(file.gguf->entries()[tensor.entry]);
-  if (file.torch) return file.torch->read(file.torch->entries()[tensor.entry]);
-  return TensorBytes(file.safetensors->bytes(file.safetensors->entries()[tensor.entry]));
+  return sources_[tensor.file].read(tensor);
 }
 
 ATTUNE_INLINE std::optional<QuantizedMatrix> CheckpointReader::read_quantized(
     const CheckpointTensor& tensor) const {
-  const File& file = opened_[tensor.file];
-  if (!file.gguf) return std::nullopt;
-  return file.gguf->read_quantized(file.gguf->entries()[tensor.entry]);
+  const auto& read = sources_[tensor.file].read_quantized;
+  return read ? read(tensor) : std::nullopt;
 }
 
 ATTUNE_INLINE TensorBytes CheckpointReader::read(std::string_view name) const {

@@ -10,17 +10,10 @@
 #include <attune/core/dtype.hpp>
 #include <attune/core/inline.hpp>
 #include <attune/core/shape.hpp>
+#include <attune/formats/checkpoint.hpp>
 #include <attune/formats/gguf.hpp>
-#include <attune/formats/torch_file.hpp>
 
 namespace attune {
-
-/// The blocks of a quantised matrix as ggml keeps them, row after row.
-struct QuantizedMatrix {
-  GgmlType type = GgmlType::q8_0;
-  Shape shape;  ///< [rows, columns]
-  TensorBytes blocks;
-};
 
 /// What happens between a tensor of a GGUF file and the same tensor of Hugging Face's checkpoint.
 enum class GgufLayout : std::uint8_t {
@@ -64,6 +57,10 @@ class GgufCheckpoint {
   GgufFile file_;
   std::vector<GgufCheckpointEntry> entries_;
 };
+
+/// Opens what CheckpointReader::open() does, or a GGUF file under the names and in the layout of Hugging
+/// Face.
+CheckpointReader open_checkpoint(const std::string& path);
 
 namespace detail {
 

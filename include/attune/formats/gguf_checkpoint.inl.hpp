@@ -265,4 +265,19 @@ ATTUNE_INLINE std::optional<QuantizedMatrix> GgufCheckpoint::read_quantized(
   return matrix;
 }
 
+ATTUNE_INLINE CheckpointReader open_checkpoint(const std::string& path) {
+  if (!is_gguf_path(path)) return CheckpointReader::open(path);
+  const auto file = std::make_shared<const GgufCheckpoint>(GgufCheckpoint::open(path));
+  CheckpointSource source;
+  for (const GgufCheckpointEntry& entry : file->entries())
+    source.tensors.push_back({entry.name, file->file().tensors()[entry.tensor].type_name(),
+                              entry.readable ? std::optional(entry.dtype) : std::nullopt, entry.shape,
+                              static_cast<std::uint32_t>(source.tensors.size())});
+  source.read = [file](const CheckpointTensor& tensor) { return file->read(file->entries()[tensor.entry]); };
+  source.read_quantized = [file](const CheckpointTensor& tensor) {
+    return file->read_quantized(file->entries()[tensor.entry]);
+  };
+  return CheckpointReader(path, std::move(source));
+}
+
 }  // namespace attune

@@ -16,6 +16,8 @@
 
 namespace attune {
 
+class CheckpointReader;
+
 /// What loading a checkpoint found.
 struct LoadReport {
   std::vector<std::string> missing;     ///< the model's parameters that the checkpoint lacks: begun anew
@@ -33,6 +35,9 @@ struct LoadOptions {
   bool ignore_mismatched_sizes = false;  ///< otherwise a ConfigError lists them
   std::vector<std::string>
       ignored_keys{};  ///< the checkpoint's keys that are copies or buffers; * stands for anything
+  /// Opens the checkpoint; nullptr: CheckpointReader::open(). Decoders read GGUF files too
+  /// (open_checkpoint()).
+  CheckpointReader (*open)(const std::string& path) = nullptr;
 };
 
 namespace detail {

@@ -54,7 +54,8 @@ ATTUNE_INLINE void fill_anew(const LoadTarget& target, double initializer_range,
 
 ATTUNE_INLINE LoadReport load_targets(const std::vector<LoadTarget>& targets, const std::string& directory,
                                       const LoadOptions& options) {
-  const CheckpointReader checkpoint = CheckpointReader::open(directory);
+  const CheckpointReader checkpoint =
+      options.open != nullptr ? options.open(directory) : CheckpointReader::open(directory);
   LoadReport report;
   std::map<std::string, bool> used;
   // Names and shapes first: nothing is written, or made up, for a checkpoint that does not fit.

@@ -13,7 +13,7 @@ namespace attune {
 /// a model_type that is none.
 template <class F>
 decltype(auto) with_decoder_family(const std::string& path, F&& f) {
-  const std::string type = read_model_type(path);
+  const std::string type = read_decoder_type(path);
   if (type == LlamaConfig::model_type) return std::forward<F>(f)(LlamaFamily());
   if (type == MistralConfig::model_type) return std::forward<F>(f)(MistralFamily());
   if (type == Qwen2Config::model_type) return std::forward<F>(f)(Qwen2Family());

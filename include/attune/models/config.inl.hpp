@@ -8,17 +8,19 @@
 
 #include <attune/core/file.hpp>
 #include <attune/core/log.hpp>
-#include <attune/formats/gguf_config.hpp>
 #include <attune/models/config.hpp>
 
 namespace attune::detail {
 
-inline JsonObject read_config(const std::string& directory, const char* expected_type) {
-  const JsonObject config = read_model_config(directory);
+inline JsonObject read_config_file(const std::string& directory) {
+  return JsonObject::read(directory + (directory.empty() || directory.ends_with('/') ? "" : "/") +
+                          "config.json");
+}
+
+inline void check_model_type(const JsonObject& config, const char* expected_type) {
   const auto type = config.get<std::string>("model_type");
   if (type != expected_type)
     config.refuse("model_type", std::string("expected ") + expected_type + ", found " + type);
-  return config;
 }
 
 /// Fields that change the computation in ways that no encoder here has.
@@ -159,7 +161,8 @@ namespace attune {
 
 ATTUNE_INLINE BertConfig BertConfig::from_pretrained(const std::string& directory,
                                                      const PretrainedOptions& options) {
-  const JsonObject config = detail::read_config(directory, model_type);
+  const JsonObject config = detail::read_config_file(directory);
+  detail::check_model_type(config, model_type);
   detail::refuse_unsupported(config);
   BertConfig c;
   c.vocab_size = detail::positive(config, "vocab_size", c.vocab_size);
@@ -215,7 +218,8 @@ ATTUNE_INLINE void BertConfig::save(const std::string& directory, const std::str
 
 ATTUNE_INLINE DistilBertConfig DistilBertConfig::from_pretrained(const std::string& directory,
                                                                  const PretrainedOptions& options) {
-  const JsonObject config = detail::read_config(directory, model_type);
+  const JsonObject config = detail::read_config_file(directory);
+  detail::check_model_type(config, model_type);
   detail::refuse_unsupported(config);
   if (config.get("sinusoidal_pos_embds", false))
     log(LogLevel::info,
@@ -266,7 +270,7 @@ ATTUNE_INLINE void DistilBertConfig::save(const std::string& directory,
 }
 
 ATTUNE_INLINE std::string read_model_type(const std::string& directory) {
-  return read_model_config(directory).get<std::string>("model_type");
+  return detail::read_config_file(directory).get<std::string>("model_type");
 }
 
 }  // namespace attune

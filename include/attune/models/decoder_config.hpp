@@ -101,6 +101,10 @@ struct Gpt2Config {
   void save(const std::string& directory, const std::string& architecture) const;
 };
 
+/// The model_type of a model directory's config.json or of a GGUF file. Throws IoError, FormatError or
+/// ConfigError.
+std::string read_decoder_type(const std::string& path);
+
 }  // namespace attune
 
 #ifndef ATTUNE_DECLARATIONS_ONLY

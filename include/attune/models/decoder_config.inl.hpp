@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include <attune/formats/gguf_config.hpp>
 #include <attune/models/config.inl.hpp>
 #include <attune/models/decoder_config.hpp>
 
@@ -107,7 +108,8 @@ inline std::vector<std::int64_t> read_layer_windows(const JsonObject& config, st
 inline JsonObject read_llama(const std::string& directory, const char* model_type,
                              const PretrainedOptions& options, std::int64_t default_kv_heads,
                              std::int64_t default_head_dim, std::int64_t default_eos, LlamaConfig& c) {
-  const JsonObject config = read_config(directory, model_type);
+  const JsonObject config = read_model_config(directory);
+  check_model_type(config, model_type);
   refuse_decoder_fields(config);
   c.vocab_size = positive(config, "vocab_size", c.vocab_size);
   c.hidden_size = positive(config, "hidden_size", c.hidden_size);
@@ -289,7 +291,8 @@ ATTUNE_INLINE void Qwen3Config::save(const std::string& directory, const std::st
 
 ATTUNE_INLINE Gpt2Config Gpt2Config::from_pretrained(const std::string& directory,
                                                      const PretrainedOptions& options) {
-  const JsonObject config = detail::read_config(directory, model_type);
+  const JsonObject config = read_model_config(directory);
+  detail::check_model_type(config, model_type);
   detail::refuse_decoder_fields(config);
   Gpt2Config c;
   c.vocab_size = detail::positive(config, "vocab_size", c.vocab_size);
@@ -340,6 +343,10 @@ ATTUNE_INLINE void Gpt2Config::save(const std::string& directory, const std::str
     ours["eos_token_id"] = detail::ids_json(eos_token_ids);
   }
   detail::write_config(directory, architecture, model_type, source.get(), labels, std::move(ours));
+}
+
+ATTUNE_INLINE std::string read_decoder_type(const std::string& path) {
+  return read_model_config(path).get<std::string>("model_type");
 }
 
 }  // namespace attune

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <attune/formats/gguf_checkpoint.hpp>
 #include <attune/loss/linear_cross_entropy.hpp>
 #include <attune/models/classification_loss.hpp>
 #include <attune/models/decoder_input.hpp>
@@ -44,13 +45,13 @@ class DecoderBase : public PretrainedModel<Derived, T, B> {
   Config config;
   Decoder decoder;
 
-  /// Reads config.json and the weights of a directory; a head that is not there begins anew (see
-  /// load_report()). Throws IoError, FormatError or ConfigError.
+  /// Reads config.json and the weights of a directory, or a GGUF file; a head that is not there begins anew
+  /// (see load_report()). Throws IoError, FormatError or ConfigError.
   static Derived from_pretrained(const std::string& directory, const PretrainedOptions& options = {},
                                  const B& device = B()) {
     Derived model(Config::from_pretrained(directory, options), device);
     if (options.frozen) model.freeze("*");
-    model.load(directory, options, model.config.initializer_range);
+    model.load(directory, options, model.config.initializer_range, open_checkpoint);
     return model;
   }
   /// A new model, as transformers initialises one.

@@ -97,11 +97,13 @@ class PretrainedModel {
     return training_ ? PassRandom::draw(*run_, samples) : PassRandom{};
   }
 
-  void load(const std::string& directory, const PretrainedOptions& options, double initializer_range) {
+  void load(const std::string& directory, const PretrainedOptions& options, double initializer_range,
+            CheckpointReader (*open)(const std::string&) = nullptr) {
     run_->seed = options.seed;
-    load_report_ = load_parameters(parameters(), directory,
-                                   {std::string(Derived::base_model_prefix) + ".", initializer_range,
-                                    options.seed, options.ignore_mismatched_sizes, Derived::ignored_keys()});
+    load_report_ =
+        load_parameters(parameters(), directory,
+                        {std::string(Derived::base_model_prefix) + ".", initializer_range, options.seed,
+                         options.ignore_mismatched_sizes, Derived::ignored_keys(), open});
   }
 
  private:
