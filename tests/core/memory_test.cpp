@@ -30,19 +30,19 @@ TEST_CASE("CachingAllocator: blocks are aligned, writable to the last byte, and 
 
 TEST_CASE("CachingAllocator: blocks are used again, rounding is at most an eighth, and counters add up") {
   CachingAllocator allocator;
-  void* const block = allocator.allocate(100'000);
-  CHECK(allocator.stats().reserved >= 100'000);
-  CHECK(allocator.stats().reserved <= 112'500);
-  allocator.deallocate(block, 100'000);
+  void* const block = allocator.allocate(50'000);
+  CHECK(allocator.stats().reserved >= 50'000);
+  CHECK(allocator.stats().reserved <= 56'250);
+  allocator.deallocate(block, 50'000);
   const MemoryStats idle = allocator.stats();
   CHECK(idle.cached == idle.reserved);
-  CHECK(idle.peak == 100'000);
-  void* const again = allocator.allocate(99'000);
+  CHECK(idle.peak == 50'000);
+  void* const again = allocator.allocate(49'500);
   CHECK(again == block);
   CHECK(allocator.stats().system_allocations == 1);
   CHECK(allocator.stats().cached == 0);
-  allocator.deallocate(again, 99'000);
-  void* const small = allocator.allocate(1'000);  // no block of 100,000 for 1,000
+  allocator.deallocate(again, 49'500);
+  void* const small = allocator.allocate(1'000);  // no block of 50,000 for 1,000
   CHECK(small != block);
   CHECK(allocator.stats().system_allocations == 2);
   allocator.reset_peak();
@@ -51,6 +51,35 @@ TEST_CASE("CachingAllocator: blocks are used again, rounding is at most an eight
   CHECK(allocator.stats().cached == 0);
   CHECK(allocator.stats().reserved < 2'000);
   allocator.deallocate(small, 1'000);
+}
+
+TEST_CASE("CachingAllocator: blocks below 2 MiB share slabs, which go back to the system as a whole") {
+  CachingAllocator allocator;
+  constexpr std::size_t bytes = 1'000'000, slab = 8 << 20;
+  std::vector<void*> blocks;
+  for (int i = 0; i < 16; ++i) blocks.push_back(allocator.allocate(bytes));  // 2 slabs of 8 MiB
+  CHECK(allocator.stats().reserved % slab == 0);
+  CHECK(allocator.stats().system_allocations == allocator.stats().reserved / slab);
+  const MemoryStats full = allocator.stats();
+  CHECK(full.reserved >= 16 * bytes);
+
+  for (std::size_t i = 1; i < blocks.size(); ++i) allocator.deallocate(blocks[i], bytes);
+  allocator.release_cached();  // the first slab has a block in use: it stays, with its free blocks
+  CHECK(allocator.stats().reserved == slab);
+  CHECK(allocator.stats().cached > 0);
+  CHECK(allocator.stats().cached <= slab - bytes);
+  void* const again = allocator.allocate(bytes);
+  CHECK(allocator.stats().system_allocations == full.system_allocations);
+  std::memset(blocks[0], 1, bytes);
+  std::memset(again, 2, bytes);
+  CHECK(static_cast<unsigned char*>(blocks[0])[bytes - 1] == 1);
+  allocator.deallocate(again, bytes);
+  allocator.deallocate(blocks[0], bytes);
+  allocator.release_cached();
+  CHECK(allocator.stats().reserved == 0);
+  CHECK(allocator.stats().cached == 0);
+  allocator.deallocate(allocator.allocate(bytes), bytes);  // and begins anew
+  CHECK(allocator.stats().reserved == slab);
 }
 
 TEST_CASE("CachingAllocator: a request that the system refuses throws and changes nothing") {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attune/ops/embedding.hpp>
+#include <attune/ops/feed_forward.hpp>
 #include <attune/ops/gather_rows.hpp>
 #include <attune/ops/l2_normalize.hpp>
 #include <attune/ops/layer_norm.hpp>
@@ -60,6 +61,35 @@ void add_linear_operations(OperationTable<B>& table) {
               const auto a = linear(in.x(0), in.p(1).rows(0, 2)), b = linear(in.x(0), in.p(1).rows(2, 4));
               const auto whole = linear(in.x(0), in.p(1));
               return slice(whole, 1, 1, 3) * a + b;
+            });
+}
+
+template <class B>
+void add_feed_forward_operations(OperationTable<B>& table) {
+  // Two products of at most 12 terms each, in between a function with |f'| <= 1.13.
+  const auto add = [&](const std::string& name, const Shape& shape, std::int64_t inner, Source source,
+                       Unary op) {
+    const std::int64_t k = shape.back();
+    table.add("feed_forward: " + name,
+              {{shape}, {{inner, k}, source}, {{inner}, source}, {{4, inner}, source}, {{4}, source}},
+              {4, 4, 60, 10}, {6, 40, 200, 40},
+              [op](const auto& in) { return feed_forward(in.x(0), in.p(1), in.p(2), op, in.p(3), in.p(4)); });
+  };
+  for (const auto& [name, op] : std::vector<std::pair<std::string, Unary>>{{"gelu", Unary::gelu},
+                                                                           {"tanh", Unary::tanh},
+                                                                           {"relu", Unary::relu},
+                                                                           {"silu", Unary::silu},
+                                                                           {"identity", Unary::identity}}) {
+    add(name, {5, 3}, 7, Source::parameter, op);
+    add(name + " of fused parameters, rank 3", {2, 3, 4}, 6, Source::rows, op);
+    add(name + " no rows", {0, 3}, 5, Source::parameter, op);
+  }
+  table.add("feed_forward: without biases, the same as two linear layers",
+            {{{3, 4}}, {{5, 4}, Source::parameter}, {{4, 5}, Source::parameter}}, {4, 4, 60, 10},
+            {6, 40, 200, 40}, [](const auto& in) {
+              return feed_forward(in.x(0), in.p(1), {}, Unary::gelu, in.p(2), {}) -
+                     linear(linear(in.x(0), in.p(1), {}, Unary::gelu), in.p(2)) +
+                     feed_forward(in.x(0), in.p(1), {}, Unary::gelu, in.p(2), {});
             });
 }
 
@@ -239,6 +269,7 @@ template <class B>
 OperationTable<B> row_operations() {
   OperationTable<B> table;
   add_linear_operations(table);
+  add_feed_forward_operations(table);
   add_matmul_operations(table);
   add_norm_operations(table);
   add_index_operations(table);

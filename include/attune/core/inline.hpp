@@ -13,7 +13,5 @@
 #if defined(ATTUNE_COMPILING)
 #define ATTUNE_INLINE
 #else
-#ifndef ATTUNE_INLINE
 #define ATTUNE_INLINE inline
-#endif
 #endif

@@ -22,8 +22,9 @@ struct MemoryStats {
 /// Host memory in blocks that are kept after use: a training step asks for the same sizes again and again.
 ///
 /// Sizes are rounded up to classes at most 1/8 apart; blocks of 2 MiB and more are multiples of 2 MiB,
-/// aligned to 2 MiB and offered to the kernel as huge pages, smaller ones are aligned to 64 bytes. A request
-/// takes the smallest free block that is not more than a quarter too large. Thread-safe.
+/// aligned to 2 MiB and offered to the kernel as huge pages; those of 64 KiB and more are cut from slabs of
+/// such pages; smaller ones come one by one. All are aligned to 64 bytes. A request takes the smallest free
+/// block that is not more than a quarter too large. Thread-safe.
 class CachingAllocator {
  public:
   CachingAllocator() = default;
@@ -39,21 +40,36 @@ class CachingAllocator {
 
   MemoryStats stats() const;
   void reset_peak();
-  /// Gives the free blocks back to the system.
+  /// Gives the free blocks back to the system, those of a slab when all of it is free.
   void release_cached();
 
  private:
   static constexpr std::size_t small_alignment = 64;
   static constexpr std::size_t huge_page = std::size_t{2} << 20;
+  static constexpr std::size_t least_in_slab = std::size_t{64} << 10;
+  static constexpr std::size_t slab_size = 4 * huge_page;
+
+  /// Huge pages that blocks of one size after another are cut from.
+  struct Slab {
+    char* begin = nullptr;
+    std::size_t cut = 0;     // bytes given to blocks, from the begin on
+    std::size_t in_use = 0;  // bytes of blocks that are not free
+  };
 
   static std::size_t size_class(std::size_t bytes);
   static void* system_allocate(std::size_t size);
   static void system_deallocate(void* block, std::size_t size) noexcept;
+  void* allocate_new(std::size_t size);
+  void* cut_from_slab(std::size_t size);
+  /// nullptr for a block that is not in one.
+  Slab* slab_of(const void* block);
   void release_cached_locked();
 
   mutable std::mutex mutex_;
   std::map<std::size_t, std::vector<void*>> free_;  // by the block's size
   std::unordered_map<void*, std::size_t> used_;     // the block's size, which its request may not tell
+  std::map<const void*, Slab> slabs_;               // by their begin
+  Slab* open_slab_ = nullptr;                       // the one with room
   MemoryStats stats_;
 };
 

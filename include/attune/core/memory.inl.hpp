@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstdlib>
+#include <iterator>
 #include <string>
 
 #include <sys/mman.h>
@@ -13,10 +14,7 @@
 
 namespace attune {
 
-ATTUNE_INLINE CachingAllocator::~CachingAllocator() {
-  for (const auto& [size, blocks] : free_)
-    for (void* block : blocks) system_deallocate(block, size);
-}
+ATTUNE_INLINE CachingAllocator::~CachingAllocator() { release_cached_locked(); }
 
 /// The next size of the form (8 .. 15) * 2^k, then up to the alignment.
 ATTUNE_INLINE std::size_t CachingAllocator::size_class(std::size_t bytes) {
@@ -48,6 +46,37 @@ ATTUNE_INLINE void CachingAllocator::system_deallocate(void* block, std::size_t 
     munmap(block, size);
 }
 
+ATTUNE_INLINE CachingAllocator::Slab* CachingAllocator::slab_of(const void* block) {
+  auto after = slabs_.upper_bound(block);
+  if (after == slabs_.begin()) return nullptr;
+  Slab& slab = std::prev(after)->second;
+  return block < slab.begin + slab_size ? &slab : nullptr;
+}
+
+ATTUNE_INLINE void* CachingAllocator::cut_from_slab(std::size_t size) {
+  if (open_slab_ == nullptr || slab_size - open_slab_->cut < size) {
+    auto* const begin = static_cast<char*>(system_allocate(slab_size));
+    if (begin == nullptr) return nullptr;
+    open_slab_ = &slabs_.emplace(begin, Slab{begin}).first->second;
+    ++stats_.system_allocations;
+    stats_.reserved += slab_size;
+  }
+  void* const block = open_slab_->begin + open_slab_->cut;
+  open_slab_->cut += size;
+  return block;
+}
+
+/// A block of a size class, from the system or from a slab.
+ATTUNE_INLINE void* CachingAllocator::allocate_new(std::size_t size) {
+  if (size >= least_in_slab && size < huge_page) return cut_from_slab(size);
+  void* const block = system_allocate(size);
+  if (block != nullptr) {
+    ++stats_.system_allocations;
+    stats_.reserved += size;
+  }
+  return block;
+}
+
 ATTUNE_INLINE void* CachingAllocator::allocate(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   void* block = nullptr;
@@ -61,17 +90,16 @@ ATTUNE_INLINE void* CachingAllocator::allocate(std::size_t bytes) {
       if (found->second.empty()) free_.erase(found);
       stats_.cached -= size;
     } else {
-      block = system_allocate(size);
+      block = allocate_new(size);
       if (!block) {
         release_cached_locked();
-        block = system_allocate(size);
-      }
-      if (block) {
-        ++stats_.system_allocations;
-        stats_.reserved += size;
+        block = allocate_new(size);
       }
     }
-    if (block) used_.emplace(block, size);
+    if (block) {
+      used_.emplace(block, size);
+      if (Slab* const slab = slab_of(block)) slab->in_use += size;
+    }
   }
   if (!block)
     throw DeviceError("cannot allocate " + std::to_string(bytes) + " bytes of host memory; " +
@@ -89,10 +117,13 @@ ATTUNE_INLINE void CachingAllocator::deallocate(void* block, std::size_t bytes) 
   const std::size_t size = found->second;
   used_.erase(found);
   stats_.current -= bytes;
+  Slab* const slab = slab_of(block);
+  if (slab != nullptr) slab->in_use -= size;
   try {
     free_[size].push_back(block);
     stats_.cached += size;
-  } catch (...) {  // no memory to remember it: give it back
+  } catch (...) {                 // no memory to remember it: give it back
+    if (slab != nullptr) return;  // with the slab, once all of that is free
     system_deallocate(block, size);
     stats_.reserved -= size;
   }
@@ -114,11 +145,28 @@ ATTUNE_INLINE void CachingAllocator::release_cached() {
 }
 
 ATTUNE_INLINE void CachingAllocator::release_cached_locked() {
-  for (const auto& [size, blocks] : free_)
-    for (void* block : blocks) system_deallocate(block, size);
-  free_.clear();
-  stats_.reserved -= stats_.cached;
-  stats_.cached = 0;
+  for (auto entry = free_.begin(); entry != free_.end();) {
+    const std::size_t size = entry->first;
+    std::erase_if(entry->second, [&](void* block) {
+      const Slab* const slab = slab_of(block);
+      if (slab != nullptr && slab->in_use > 0) return false;
+      if (slab == nullptr) {
+        system_deallocate(block, size);
+        stats_.reserved -= size;
+      }
+      stats_.cached -= size;
+      return true;
+    });
+    entry = entry->second.empty() ? free_.erase(entry) : std::next(entry);
+  }
+  std::erase_if(slabs_, [&](const auto& entry) {
+    const Slab& slab = entry.second;
+    if (slab.in_use > 0) return false;
+    if (open_slab_ == &slab) open_slab_ = nullptr;
+    system_deallocate(slab.begin, slab_size);
+    stats_.reserved -= slab_size;
+    return true;
+  });
 }
 
 }  // namespace attune

@@ -90,13 +90,19 @@ void assign_rows(const NamedParameter<B>& parameter, std::span<const W> values) 
   const B& device = state.value.device();
   const auto count = static_cast<std::size_t>(parameter.size());
   const auto offset = static_cast<std::size_t>(parameter.offset());
-  const Detached<W, B> uploaded = Detached<W, B>::from_values(device, {parameter.size()}, values);
   if (count == 0) return;
-  if (state.master) device.copy(state.master.data() + offset * sizeof(W), uploaded.data(), count * sizeof(W));
+  if (state.master) device.upload(state.master.data() + offset * sizeof(W), values.data(), values.size_bytes());
   if constexpr (std::is_same_v<W, float>) {
-    if (state.dtype == DType::bf16)
-      device.cast(std::span<const float>(uploaded.span()),
-                  std::span<bfloat16>(reinterpret_cast<bfloat16*>(state.value.data()) + offset, count));
+    if (state.dtype == DType::bf16) {
+      const std::span<bfloat16> rounded(reinterpret_cast<bfloat16*>(state.value.data()) + offset, count);
+      if (state.master) {
+        const auto* const master = reinterpret_cast<const float*>(state.master.data()) + offset;
+        device.cast(std::span<const float>(master, count), rounded);
+      } else {
+        const auto uploaded = Detached<float, B>::from_values(device, {parameter.size()}, values);
+        device.cast(std::span<const float>(uploaded.span()), rounded);
+      }
+    }
   }
   state.value.mark_changed();
 }

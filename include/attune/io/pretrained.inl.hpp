@@ -52,6 +52,13 @@ ATTUNE_INLINE void fill_anew(const LoadTarget& target, double initializer_range,
     target.assign_double(std::vector<double>(values.begin(), values.end()));
 }
 
+/// The elements of a float tensor as they lie in the file; none where they have to be converted.
+inline std::span<const float> as_floats(const CheckpointTensor& tensor, const TensorBytes& elements) {
+  const auto* const first = reinterpret_cast<const float*>(elements.bytes.data());
+  if (tensor.dtype != DType::f32 || reinterpret_cast<std::uintptr_t>(first) % alignof(float) != 0) return {};
+  return {first, static_cast<std::size_t>(tensor.shape.size())};
+}
+
 ATTUNE_INLINE LoadReport load_targets(const std::vector<LoadTarget>& targets, const std::string& directory,
                                       const LoadOptions& options) {
   const CheckpointReader checkpoint =
@@ -96,6 +103,11 @@ ATTUNE_INLINE LoadReport load_targets(const std::vector<LoadTarget>& targets, co
     if (!found[i]) {
       fill_anew(target, options.initializer_range, options.seed);
     } else if (target.assign) {
+      const TensorBytes elements = checkpoint.read(*found[i]);
+      if (const auto floats = as_floats(*found[i], elements); !floats.empty()) {
+        target.assign(floats);
+        continue;
+      }
       values.resize(count);
       checkpoint.copy_as<float>(*found[i], values);
       target.assign(values);

@@ -48,19 +48,9 @@ class DecoderBase : public PretrainedModel<Derived, T, B> {
   /// Reads config.json and the weights of a directory, or a GGUF file; a head that is not there begins anew
   /// (see load_report()). Throws IoError, FormatError or ConfigError.
   static Derived from_pretrained(const std::string& directory, const PretrainedOptions& options = {},
-                                 const B& device = B()) {
-    Derived model(Config::from_pretrained(directory, options), device);
-    if (options.frozen) model.freeze("*");
-    model.load(directory, options, model.config.initializer_range, open_checkpoint);
-    return model;
-  }
+                                 const B& device = B());
   /// A new model, as transformers initialises one.
-  static Derived from_config(const Config& config, const B& device = B(), std::uint64_t seed = 42) {
-    Derived model(config, device);
-    model.set_seed(seed);
-    initialize_parameters(model.parameters(), config.initializer_range, seed);
-    return model;
-  }
+  static Derived from_config(const Config& config, const B& device = B(), std::uint64_t seed = 42);
 
   std::int64_t num_layers() const { return static_cast<std::int64_t>(decoder.layers.size()); }
   const B& device() const { return device_; }
@@ -78,31 +68,62 @@ class DecoderBase : public PretrainedModel<Derived, T, B> {
   }
 
   /// A forecast of the bytes that activations take in a training step; see EncoderBase.
-  std::int64_t activation_bytes(std::int64_t tokens, std::int64_t sequences) const {
-    const std::int64_t states = tokens * decoder.words().shape()[1] * static_cast<std::int64_t>(sizeof(T));
-    std::int64_t bytes = 2 * states + Derived::head_bytes(*this, tokens, sequences), worst = 0;
-    for (const auto& layer : decoder.layers) {
-      const std::int64_t saved = layer.saved_bytes(tokens);
-      bytes += this->gradient_checkpointing ? states : saved;
-      worst = std::max(worst, layer.backward_bytes(tokens) + (this->gradient_checkpointing ? saved : 0));
-    }
-    return bytes + worst;
-  }
+  std::int64_t activation_bytes(std::int64_t tokens, std::int64_t sequences) const;
   static std::int64_t head_bytes(const DecoderBase&, std::int64_t, std::int64_t) { return 0; }
 
  protected:
-  DecoderBase(const Config& c, const B& device) : config(c), decoder(device, c), device_(device) {}
+  DecoderBase(const Config& c, const B& device);
 
   /// The states after the last norm: of the given rows, or of all when there are none.
-  Tensor<T, B> states(const Batch& batch, const std::vector<std::int32_t>* rows = nullptr) const {
-    return decoder.states(
-        make_decoder_input<T>(device_, config, batch, this->training(), this->draw(batch.size()), rows),
-        this->gradient_checkpointing);
-  }
+  Tensor<T, B> states(const Batch& batch, const std::vector<std::int32_t>* rows = nullptr) const;
 
  private:
   B device_;
 };
+
+template <class Derived, class Family, class T, class B>
+Derived DecoderBase<Derived, Family, T, B>::from_pretrained(const std::string& directory,
+                                                            const PretrainedOptions& options,
+                                                            const B& device) {
+  Derived model(Config::from_pretrained(directory, options), device);
+  if (options.frozen) model.freeze("*");
+  model.load(directory, options, model.config.initializer_range, open_checkpoint);
+  return model;
+}
+
+template <class Derived, class Family, class T, class B>
+Derived DecoderBase<Derived, Family, T, B>::from_config(const Config& config, const B& device,
+                                                        std::uint64_t seed) {
+  Derived model(config, device);
+  model.set_seed(seed);
+  initialize_parameters(model.parameters(), config.initializer_range, seed);
+  return model;
+}
+
+template <class Derived, class Family, class T, class B>
+std::int64_t DecoderBase<Derived, Family, T, B>::activation_bytes(std::int64_t tokens,
+                                                                  std::int64_t sequences) const {
+  const std::int64_t states = tokens * decoder.words().shape()[1] * static_cast<std::int64_t>(sizeof(T));
+  std::int64_t bytes = 2 * states + Derived::head_bytes(*this, tokens, sequences), worst = 0;
+  for (const auto& layer : decoder.layers) {
+    const std::int64_t saved = layer.saved_bytes(tokens);
+    bytes += this->gradient_checkpointing ? states : saved;
+    worst = std::max(worst, layer.backward_bytes(tokens) + (this->gradient_checkpointing ? saved : 0));
+  }
+  return bytes + worst;
+}
+
+template <class Derived, class Family, class T, class B>
+DecoderBase<Derived, Family, T, B>::DecoderBase(const Config& c, const B& device)
+    : config(c), decoder(device, c), device_(device) {}
+
+template <class Derived, class Family, class T, class B>
+Tensor<T, B> DecoderBase<Derived, Family, T, B>::states(const Batch& batch,
+                                                        const std::vector<std::int32_t>* rows) const {
+  return decoder.states(
+      make_decoder_input<T>(device_, config, batch, this->training(), this->draw(batch.size()), rows),
+      this->gradient_checkpointing);
+}
 
 }  // namespace detail
 
@@ -116,18 +137,26 @@ class DecoderModel : public detail::DecoderBase<DecoderModel<Family, T, B>, Fami
   static std::string decoder_part(const char* part) { return part; }
 
   /// Parameters are uninitialised: use from_pretrained() or from_config().
-  DecoderModel(const typename Base::Config& c, const B& device) : Base(c, device) {
-    this->finish_construction();
-  }
+  DecoderModel(const typename Base::Config& c, const B& device);
 
   /// The last layer's normalised states, [N, C].
-  EncoderOutput<T, B> operator()(const Batch& batch) const { return {this->states(batch), {}}; }
+  EncoderOutput<T, B> operator()(const Batch& batch) const;
 
   template <class Self, class Visitor>
   static void visit(Self& self, Visitor&& part) {
     part("", self.decoder);
   }
 };
+
+template <class Family, class T, class B>
+DecoderModel<Family, T, B>::DecoderModel(const typename Base::Config& c, const B& device) : Base(c, device) {
+  this->finish_construction();
+}
+
+template <class Family, class T, class B>
+EncoderOutput<T, B> DecoderModel<Family, T, B>::operator()(const Batch& batch) const {
+  return {this->states(batch), {}};
+}
 
 /// Predicts the next token: "LlamaForCausalLM".
 template <class Family, class T, class B>
@@ -140,41 +169,23 @@ class DecoderForCausalLM : public detail::DecoderBase<DecoderForCausalLM<Family,
   Linear<T, B> lm_head;  ///< its weight is empty when tied: the words' embeddings
   LinearCrossEntropyOptions loss_options{};
 
-  DecoderForCausalLM(const typename Base::Config& c, const B& device) : Base(c, device) {
-    if (!c.tie_word_embeddings)
-      lm_head = Linear<T, B>(device, this->decoder.words().shape()[1], c.vocab_size, false);
-    this->finish_construction();
-  }
+  DecoderForCausalLM(const typename Base::Config& c, const B& device);
 
   /// Without labels: logits [N, V]. With labels (N, each token's own id or ignore_index): the mean loss of
   /// predicting every labelled token from those before it in its sequence, and no logits, since they are
   /// never held whole. Throws ConfigError when no token is labelled.
-  ModelOutput<T, B> operator()(const Batch& batch) const {
-    if (batch.labels.empty()) return {{}, logits_of(this->states(batch))};
-    const CausalTargets targets = causal_targets(batch, loss_options.ignore_index);
-    if (targets.rows.empty()) throw ConfigError("causal language model: no token of the batch has a label");
-    const Tensor<T, B> rows = this->states(batch, &targets.rows);
-    return {linear_cross_entropy(rows, head_weight(), targets.labels, loss_options), {}};
-  }
+  ModelOutput<T, B> operator()(const Batch& batch) const;
 
   /// Reads the next tokens of each sequence (none: it is left alone) on top of what the cache holds, and
   /// returns the logits after the last of them, [sequences with tokens, V]. Records no graph. Throws
   /// ShapeError or ConfigError when they do not fit the cache.
-  Tensor<T, B> next_logits(const std::vector<std::vector<std::int32_t>>& tokens, KvCache<T, B>& cache) const {
-    const NoGradGuard guard;
-    const auto input = make_cached_input(this->device(), this->config, tokens, cache);
-    const Tensor<T, B> rows = this->decoder.states(input, false);
-    cache.finish();
-    return logits_of(rows);
-  }
+  Tensor<T, B> next_logits(const std::vector<std::vector<std::int32_t>>& tokens, KvCache<T, B>& cache) const;
 
   /// For each token of the batch the row of states that logits are made of; see generation/evaluate.hpp.
   Tensor<T, B> states_of(const Batch& batch, const std::vector<std::int32_t>& rows) const {
     return this->states(batch, &rows);
   }
-  Tensor<T, B> logits_of(const Tensor<T, B>& states) const {
-    return linear(states, head_weight(), Parameter<T, B>());
-  }
+  Tensor<T, B> logits_of(const Tensor<T, B>& states) const;
 
   /// The logits and their gradient of the chunk that is held.
   static std::int64_t head_bytes(const Base& model, std::int64_t tokens, std::int64_t) {
@@ -195,6 +206,38 @@ class DecoderForCausalLM : public detail::DecoderBase<DecoderForCausalLM<Family,
   }
 };
 
+template <class Family, class T, class B>
+DecoderForCausalLM<Family, T, B>::DecoderForCausalLM(const typename Base::Config& c, const B& device)
+    : Base(c, device) {
+  if (!c.tie_word_embeddings)
+    lm_head = Linear<T, B>(device, this->decoder.words().shape()[1], c.vocab_size, false);
+  this->finish_construction();
+}
+
+template <class Family, class T, class B>
+ModelOutput<T, B> DecoderForCausalLM<Family, T, B>::operator()(const Batch& batch) const {
+  if (batch.labels.empty()) return {{}, logits_of(this->states(batch))};
+  const CausalTargets targets = causal_targets(batch, loss_options.ignore_index);
+  if (targets.rows.empty()) throw ConfigError("causal language model: no token of the batch has a label");
+  const Tensor<T, B> rows = this->states(batch, &targets.rows);
+  return {linear_cross_entropy(rows, head_weight(), targets.labels, loss_options), {}};
+}
+
+template <class Family, class T, class B>
+Tensor<T, B> DecoderForCausalLM<Family, T, B>::next_logits(
+    const std::vector<std::vector<std::int32_t>>& tokens, KvCache<T, B>& cache) const {
+  const NoGradGuard guard;
+  const auto input = make_cached_input(this->device(), this->config, tokens, cache);
+  const Tensor<T, B> rows = this->decoder.states(input, false);
+  cache.finish();
+  return logits_of(rows);
+}
+
+template <class Family, class T, class B>
+Tensor<T, B> DecoderForCausalLM<Family, T, B>::logits_of(const Tensor<T, B>& states) const {
+  return linear(states, head_weight(), Parameter<T, B>());
+}
+
 /// A classifier or regressor of sequences by their last token: "LlamaForSequenceClassification".
 template <class Family, class T, class B>
 class DecoderForSequenceClassification
@@ -208,18 +251,11 @@ class DecoderForSequenceClassification
   /// Class weights and label smoothing of the single-label loss.
   CrossEntropyLossOptions loss_options{};
 
-  DecoderForSequenceClassification(const typename Base::Config& c, const B& device)
-      : Base(c, device), score(device, this->decoder.words().shape()[1], c.labels.num_labels, false) {
-    this->finish_construction();
-  }
+  DecoderForSequenceClassification(const typename Base::Config& c, const B& device);
 
   /// Logits [B, num_labels], and the loss when the batch has labels or targets. Above the last layer's
   /// attention only the last tokens' rows are computed.
-  ModelOutput<T, B> operator()(const Batch& batch) const {
-    const std::vector<std::int32_t> rows = last_rows(batch.segments);
-    const Tensor<T, B> logits = score(this->states(batch, &rows));
-    return {sequence_classification_loss(logits, batch, this->config.labels, loss_options), logits};
-  }
+  ModelOutput<T, B> operator()(const Batch& batch) const;
 
   template <class Self, class Visitor>
   static void visit(Self& self, Visitor&& part) {
@@ -227,5 +263,19 @@ class DecoderForSequenceClassification
     part("score", self.score);
   }
 };
+
+template <class Family, class T, class B>
+DecoderForSequenceClassification<Family, T, B>::DecoderForSequenceClassification(
+    const typename Base::Config& c, const B& device)
+    : Base(c, device), score(device, this->decoder.words().shape()[1], c.labels.num_labels, false) {
+  this->finish_construction();
+}
+
+template <class Family, class T, class B>
+ModelOutput<T, B> DecoderForSequenceClassification<Family, T, B>::operator()(const Batch& batch) const {
+  const std::vector<std::int32_t> rows = last_rows(batch.segments);
+  const Tensor<T, B> logits = score(this->states(batch, &rows));
+  return {sequence_classification_loss(logits, batch, this->config.labels, loss_options), logits};
+}
 
 }  // namespace attune

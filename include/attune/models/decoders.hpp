@@ -19,22 +19,29 @@
 
 namespace attune {
 
-ATTUNE_INSTANCE class DecoderForCausalLM<LlamaFamily, float, Cpu>;
-ATTUNE_INSTANCE class DecoderForCausalLM<MistralFamily, float, Cpu>;
-ATTUNE_INSTANCE class DecoderForCausalLM<Qwen2Family, float, Cpu>;
-ATTUNE_INSTANCE class DecoderForCausalLM<Qwen3Family, float, Cpu>;
-ATTUNE_INSTANCE class DecoderForCausalLM<Gpt2Family, float, Cpu>;
-ATTUNE_INSTANCE class DecoderForSequenceClassification<LlamaFamily, float, Cpu>;
-ATTUNE_INSTANCE class DecoderForSequenceClassification<Qwen2Family, float, Cpu>;
-ATTUNE_INSTANCE class DecoderForSequenceClassification<Gpt2Family, float, Cpu>;
+// A model with what it inherits.
+#define ATTUNE_DECODER_INSTANCE(Head, Family, T)                                   \
+  ATTUNE_INSTANCE class PretrainedModel<Head<Family, T, Cpu>, T, Cpu>;             \
+  ATTUNE_INSTANCE class detail::DecoderBase<Head<Family, T, Cpu>, Family, T, Cpu>; \
+  ATTUNE_INSTANCE class Head<Family, T, Cpu>
 
-ATTUNE_INSTANCE class DecoderForCausalLM<LlamaFamily, bfloat16, Cpu>;
-ATTUNE_INSTANCE class DecoderForCausalLM<MistralFamily, bfloat16, Cpu>;
-ATTUNE_INSTANCE class DecoderForCausalLM<Qwen2Family, bfloat16, Cpu>;
-ATTUNE_INSTANCE class DecoderForCausalLM<Qwen3Family, bfloat16, Cpu>;
-ATTUNE_INSTANCE class DecoderForCausalLM<Gpt2Family, bfloat16, Cpu>;
+ATTUNE_DECODER_INSTANCE(DecoderForCausalLM, LlamaFamily, float);
+ATTUNE_DECODER_INSTANCE(DecoderForCausalLM, MistralFamily, float);
+ATTUNE_DECODER_INSTANCE(DecoderForCausalLM, Qwen2Family, float);
+ATTUNE_DECODER_INSTANCE(DecoderForCausalLM, Qwen3Family, float);
+ATTUNE_DECODER_INSTANCE(DecoderForCausalLM, Gpt2Family, float);
+ATTUNE_DECODER_INSTANCE(DecoderForSequenceClassification, LlamaFamily, float);
+ATTUNE_DECODER_INSTANCE(DecoderForSequenceClassification, Qwen2Family, float);
+ATTUNE_DECODER_INSTANCE(DecoderForSequenceClassification, Gpt2Family, float);
+
+ATTUNE_DECODER_INSTANCE(DecoderForCausalLM, LlamaFamily, bfloat16);
+ATTUNE_DECODER_INSTANCE(DecoderForCausalLM, MistralFamily, bfloat16);
+ATTUNE_DECODER_INSTANCE(DecoderForCausalLM, Qwen2Family, bfloat16);
+ATTUNE_DECODER_INSTANCE(DecoderForCausalLM, Qwen3Family, bfloat16);
+ATTUNE_DECODER_INSTANCE(DecoderForCausalLM, Gpt2Family, bfloat16);
 
 }  // namespace attune
 
+#undef ATTUNE_DECODER_INSTANCE
 #undef ATTUNE_INSTANCE
 #endif

@@ -10,6 +10,7 @@
 #include <attune/backend/cpu/cpu.hpp>
 #include <attune/models/bert.hpp>
 #include <attune/models/distilbert.hpp>
+#include <attune/optim/adamw.hpp>
 
 #ifdef ATTUNE_COMPILING
 #define ATTUNE_INSTANCE template
@@ -19,23 +20,35 @@
 
 namespace attune {
 
-ATTUNE_INSTANCE class EncoderModel<BertFamily, float, Cpu>;
-ATTUNE_INSTANCE class EncoderForSequenceClassification<BertFamily, float, Cpu>;
-ATTUNE_INSTANCE class EncoderForTokenClassification<BertFamily, float, Cpu>;
-ATTUNE_INSTANCE class EncoderForMaskedLM<BertFamily, float, Cpu>;
-ATTUNE_INSTANCE class EncoderForSentenceEmbedding<BertFamily, float, Cpu>;
-ATTUNE_INSTANCE class EncoderForSequenceClassification<DistilBertFamily, float, Cpu>;
-ATTUNE_INSTANCE class EncoderForTokenClassification<DistilBertFamily, float, Cpu>;
-ATTUNE_INSTANCE class EncoderForMaskedLM<DistilBertFamily, float, Cpu>;
-ATTUNE_INSTANCE class EncoderForSentenceEmbedding<DistilBertFamily, float, Cpu>;
+// A model with what it inherits.
+#define ATTUNE_ENCODER_INSTANCE(Head, Family, T)                                   \
+  ATTUNE_INSTANCE class PretrainedModel<Head<Family, T, Cpu>, T, Cpu>;             \
+  ATTUNE_INSTANCE class detail::EncoderBase<Head<Family, T, Cpu>, Family, T, Cpu>; \
+  ATTUNE_INSTANCE class Head<Family, T, Cpu>
 
-ATTUNE_INSTANCE class EncoderForSequenceClassification<BertFamily, bfloat16, Cpu>;
-ATTUNE_INSTANCE class EncoderForTokenClassification<BertFamily, bfloat16, Cpu>;
-ATTUNE_INSTANCE class EncoderForMaskedLM<BertFamily, bfloat16, Cpu>;
-ATTUNE_INSTANCE class EncoderForSentenceEmbedding<BertFamily, bfloat16, Cpu>;
-ATTUNE_INSTANCE class EncoderForSequenceClassification<DistilBertFamily, bfloat16, Cpu>;
+ATTUNE_ENCODER_INSTANCE(EncoderModel, BertFamily, float);
+ATTUNE_ENCODER_INSTANCE(EncoderForSequenceClassification, BertFamily, float);
+ATTUNE_ENCODER_INSTANCE(EncoderForTokenClassification, BertFamily, float);
+ATTUNE_ENCODER_INSTANCE(EncoderForMaskedLM, BertFamily, float);
+ATTUNE_ENCODER_INSTANCE(EncoderForSentenceEmbedding, BertFamily, float);
+ATTUNE_ENCODER_INSTANCE(EncoderForSequenceClassification, DistilBertFamily, float);
+ATTUNE_ENCODER_INSTANCE(EncoderForTokenClassification, DistilBertFamily, float);
+ATTUNE_ENCODER_INSTANCE(EncoderForMaskedLM, DistilBertFamily, float);
+ATTUNE_ENCODER_INSTANCE(EncoderForSentenceEmbedding, DistilBertFamily, float);
+
+ATTUNE_ENCODER_INSTANCE(EncoderForSequenceClassification, BertFamily, bfloat16);
+ATTUNE_ENCODER_INSTANCE(EncoderForTokenClassification, BertFamily, bfloat16);
+ATTUNE_ENCODER_INSTANCE(EncoderForMaskedLM, BertFamily, bfloat16);
+ATTUNE_ENCODER_INSTANCE(EncoderForSentenceEmbedding, BertFamily, bfloat16);
+ATTUNE_ENCODER_INSTANCE(EncoderForSequenceClassification, DistilBertFamily, bfloat16);
+
+ATTUNE_INSTANCE class Optimizer<Cpu>;
+ATTUNE_INSTANCE class AdamW<Cpu>;
+ATTUNE_INSTANCE class Tensor<float, Cpu>;
+ATTUNE_INSTANCE class Tensor<bfloat16, Cpu>;
 
 }  // namespace attune
 
+#undef ATTUNE_ENCODER_INSTANCE
 #undef ATTUNE_INSTANCE
 #endif

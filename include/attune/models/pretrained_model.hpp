@@ -38,7 +38,7 @@ class PretrainedModel {
   bool training() const { return training_; }
 
   /// Every parameter once, under its checkpoint's name.
-  ParameterList<B> parameters() const { return {list_parameters<B>(self()), run_}; }
+  ParameterList<B> parameters() const;
   std::int64_t num_parameters(bool only_trainable = false) const {
     return parameters().count(only_trainable);
   }
@@ -49,23 +49,14 @@ class PretrainedModel {
 
   /// Stops parameters from training, or lets them train again, by a pattern of their names in which * stands
   /// for anything. Make the optimizer afterwards. Returns how many fit; throws ConfigError when none does.
-  std::int64_t freeze(std::string_view pattern) { return set_trainable<B>(self(), pattern, false); }
-  std::int64_t unfreeze(std::string_view pattern) { return set_trainable<B>(self(), pattern, true); }
+  std::int64_t freeze(std::string_view pattern);
+  std::int64_t unfreeze(std::string_view pattern);
   /// Freezes the embeddings and the lowest `count` layers; nothing below them is computed in backward.
   /// Throws ConfigError when there are fewer layers.
-  void freeze_layers(std::int64_t count) {
-    check_layer_count("freeze_layers", count);
-    for (const std::string& pattern : Derived::embedding_patterns()) freeze(pattern);
-    for (std::int64_t i = 0; i < count; ++i) freeze(layer_pattern(i));
-  }
+  void freeze_layers(std::int64_t count);
   /// The topmost `count` layers train, whatever was frozen before, and nothing below them does. The head
   /// stays as it is. Throws ConfigError when there are fewer layers.
-  void unfreeze_top_layers(std::int64_t count) {
-    check_layer_count("unfreeze_top_layers", count);
-    const std::int64_t layers = self().num_layers();
-    freeze_layers(layers - count);
-    for (std::int64_t i = layers - count; i < layers; ++i) unfreeze(layer_pattern(i));
-  }
+  void unfreeze_top_layers(std::int64_t count);
 
   /// Keeps only each layer's input and computes the rest again in backward: less memory, about a third more
   /// time.
@@ -77,13 +68,7 @@ class PretrainedModel {
   /// Writes config.json and model.safetensors (float masters) so that transformers loads the directory
   /// unchanged. The directory is made when it is missing. Adapters are left out, unless they are merged.
   /// Throws IoError.
-  void save_pretrained(const std::string& directory) const {
-    self().config.save(directory, Derived::architecture());
-    ParameterList<B> own = parameters();
-    std::erase_if(own.items,
-                  [](const auto& parameter) { return parameter.name.find(".lora_") != std::string::npos; });
-    save_parameters(own, directory + "/model.safetensors");
-  }
+  void save_pretrained(const std::string& directory) const;
 
  protected:
   PretrainedModel() = default;
@@ -91,40 +76,97 @@ class PretrainedModel {
   PretrainedModel& operator=(PretrainedModel&&) noexcept = default;
 
   /// Call at the end of a constructor: numbers the dropouts.
-  void finish_construction() { number_dropouts(static_cast<Derived&>(*this)); }
+  void finish_construction();
   /// The random numbers of one call, when training.
   PassRandom draw(std::int64_t samples) const {
     return training_ ? PassRandom::draw(*run_, samples) : PassRandom{};
   }
 
   void load(const std::string& directory, const PretrainedOptions& options, double initializer_range,
-            CheckpointReader (*open)(const std::string&) = nullptr) {
-    run_->seed = options.seed;
-    load_report_ =
-        load_parameters(parameters(), directory,
-                        {std::string(Derived::base_model_prefix) + ".", initializer_range, options.seed,
-                         options.ignore_mismatched_sizes, Derived::ignored_keys(), open});
-  }
+            CheckpointReader (*open)(const std::string&) = nullptr);
 
  private:
   static std::string layer_pattern(std::int64_t layer) {
     return Derived::layer_prefix() + std::to_string(layer) + ".*";
   }
-  void check_layer_count(const char* function, std::int64_t count) const {
-    if (count >= 0 && count <= self().num_layers()) return;
-    throw ConfigError(std::string(function) + ": the model has " + std::to_string(self().num_layers()) +
-                      " layers, found " + std::to_string(count));
-  }
+  void check_layer_count(const char* function, std::int64_t count) const;
   const Derived& self() const { return static_cast<const Derived&>(*this); }
-  void set_training(bool training) {
-    training_ = training;
-    for_each_dropout(static_cast<Derived&>(*this),
-                     [&](const std::string&, Dropout& d) { d.training = training; });
-  }
+  void set_training(bool training);
 
   std::shared_ptr<RunState> run_ = std::make_shared<RunState>();
   bool training_ = true;
   LoadReport load_report_;
 };
+
+// Defined outside of the class, so that instances in attune::compiled are not compiled again by their users.
+
+template <class Derived, class T, class B>
+ParameterList<B> PretrainedModel<Derived, T, B>::parameters() const {
+  return {list_parameters<B>(self()), run_};
+}
+
+template <class Derived, class T, class B>
+std::int64_t PretrainedModel<Derived, T, B>::freeze(std::string_view pattern) {
+  return set_trainable<B>(self(), pattern, false);
+}
+
+template <class Derived, class T, class B>
+std::int64_t PretrainedModel<Derived, T, B>::unfreeze(std::string_view pattern) {
+  return set_trainable<B>(self(), pattern, true);
+}
+
+template <class Derived, class T, class B>
+void PretrainedModel<Derived, T, B>::freeze_layers(std::int64_t count) {
+  check_layer_count("freeze_layers", count);
+  for (const std::string& pattern : Derived::embedding_patterns()) freeze(pattern);
+  for (std::int64_t i = 0; i < count; ++i) freeze(layer_pattern(i));
+}
+
+template <class Derived, class T, class B>
+void PretrainedModel<Derived, T, B>::unfreeze_top_layers(std::int64_t count) {
+  check_layer_count("unfreeze_top_layers", count);
+  const std::int64_t layers = self().num_layers();
+  freeze_layers(layers - count);
+  for (std::int64_t i = layers - count; i < layers; ++i) unfreeze(layer_pattern(i));
+}
+
+template <class Derived, class T, class B>
+void PretrainedModel<Derived, T, B>::check_layer_count(const char* function, std::int64_t count) const {
+  if (count >= 0 && count <= self().num_layers()) return;
+  throw ConfigError(std::string(function) + ": the model has " + std::to_string(self().num_layers()) +
+                    " layers, found " + std::to_string(count));
+}
+
+template <class Derived, class T, class B>
+void PretrainedModel<Derived, T, B>::save_pretrained(const std::string& directory) const {
+  self().config.save(directory, Derived::architecture());
+  ParameterList<B> own = parameters();
+  std::erase_if(own.items,
+                [](const auto& parameter) { return parameter.name.find(".lora_") != std::string::npos; });
+  save_parameters(own, directory + "/model.safetensors");
+}
+
+template <class Derived, class T, class B>
+void PretrainedModel<Derived, T, B>::finish_construction() {
+  number_dropouts(static_cast<Derived&>(*this));
+}
+
+template <class Derived, class T, class B>
+void PretrainedModel<Derived, T, B>::load(const std::string& directory, const PretrainedOptions& options,
+                                          double initializer_range,
+                                          CheckpointReader (*open)(const std::string&)) {
+  run_->seed = options.seed;
+  load_report_ =
+      load_parameters(parameters(), directory,
+                      {std::string(Derived::base_model_prefix) + ".", initializer_range, options.seed,
+                       options.ignore_mismatched_sizes, Derived::ignored_keys(), open});
+}
+
+template <class Derived, class T, class B>
+void PretrainedModel<Derived, T, B>::set_training(bool training) {
+  training_ = training;
+  for_each_dropout(static_cast<Derived&>(*this),
+                   [&](const std::string&, Dropout& d) { d.training = training; });
+}
 
 }  // namespace attune

@@ -25,7 +25,7 @@ struct Linear {
   }
 
   Tensor<T, B> operator()(const Tensor<T, B>& x, Unary activation = Unary::identity) const {
-    if (!adapters || adapters->slots.empty()) return linear(x, weight, bias, activation);
+    if (!has_adapters()) return linear(x, weight, bias, activation);
     Tensor<T, B> y = linear(x, weight, bias);
     for (const auto& slot : adapters->slots) {
       if (!slot.active || slot.row_begin < weight.row_begin() || slot.row_end > weight.row_end()) continue;
@@ -34,6 +34,8 @@ struct Linear {
     }
     return activation == Unary::identity ? y : unary(activation, y);
   }
+
+  bool has_adapters() const { return adapters && !adapters->slots.empty(); }
 
   /// Some output features as a layer of their own, sharing the parameters and adapters.
   Linear rows(std::int64_t begin, std::int64_t end) const {

@@ -12,6 +12,7 @@
 #include <attune/nn/linear.hpp>
 #include <attune/nn/module.hpp>
 #include <attune/ops/attention.hpp>
+#include <attune/ops/feed_forward.hpp>
 #include <attune/ops/gather_rows.hpp>
 
 namespace attune {
@@ -67,12 +68,12 @@ struct PostNormLayer {
         output_dropout(o.output_dropout) {}
 
   /// Bytes that a training step keeps of this layer for backward: q|k|v, attended, both sums and norms, and
-  /// both sides of the activation for each row, the input being the layer's before. `picked` rows of `rows`,
-  /// or all.
+  /// one side of the activation for each row, the input being the layer's before. `picked` rows of `rows`, or
+  /// all.
   std::int64_t saved_bytes(std::int64_t rows, std::int64_t picked) const {
     const std::int64_t features = qkv.weight.shape()[1], inner = intermediate.weight.shape()[0];
     const std::int64_t element = static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t each = element * (5 * features + 2 * inner) + (num_heads + 4) * 4;
+    const std::int64_t each = element * (5 * features + inner) + (num_heads + 4) * 4;
     if (picked == rows) return rows * (each + element * 3 * features);
     return rows * element * 2 * features + picked * (each + element * 2 * features);
   }
@@ -124,7 +125,11 @@ struct PostNormLayer {
                       const RowKeys<B>& keys) const {
     const Tensor<T, B> a =
         attention_norm(attention_output(attended), attention_output_dropout.mask(pass.random, keys), x);
-    return output_norm(output(intermediate(a, activation)), output_dropout.mask(pass.random, keys), a);
+    const Tensor<T, B> y =
+        intermediate.has_adapters() || output.has_adapters()
+            ? output(intermediate(a, activation))
+            : feed_forward(a, intermediate.weight, intermediate.bias, activation, output.weight, output.bias);
+    return output_norm(y, output_dropout.mask(pass.random, keys), a);
   }
 };
 

@@ -61,6 +61,8 @@ class ParameterArena {
     }
     for (Entry& entry : entries_) cut(entry);
     for (const auto& [state, offset] : offsets_) take_over(device, *state, offset);
+    // What the parameters lay in before has sizes that nothing else asks for.
+    if constexpr (requires { B::release_cached_memory(); }) B::release_cached_memory();
   }
 
   const B& device() const { return master_.device(); }
