@@ -18,6 +18,7 @@ const KernelTable<Cpu>& table() {
     add_elementwise_cases(result);
     add_reduce_cases(result);
     add_matmul_cases(result);
+    add_block_cases(result);
     add_norm_cases(result);
     add_loss_cases(result);
     add_attention_cases(result);

@@ -1,8 +1,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -315,4 +317,80 @@ TEST_CASE("gemm: infinities and NaN reach the result") {
       if (m > 2) CHECK(c[80] == 40.0f);
     }
   }
+}
+
+namespace {
+
+/// A matrix of `rows` x `cols` in random blocks, and its elements as T.
+template <class T>
+struct Blocks {
+  Blocks(attune::BlockType type, std::int64_t rows, std::int64_t cols, RandomStream& random)
+      : bytes(static_cast<std::size_t>(rows * cols / attune::block_elements * attune::block_bytes(type))),
+        view{bytes.data(), rows, cols, type} {
+    for (std::byte& byte : bytes) byte = static_cast<std::byte>(random.below(256));
+    const auto set_half = [&](std::size_t at) {  // from 2^-6 to nearly 2^-4, either sign
+      const auto bits = static_cast<std::uint16_t>(0x2400 + random.below(0x800) + (random.below(2) << 15));
+      std::memcpy(bytes.data() + at, &bits, sizeof bits);
+    };
+    const auto size = static_cast<std::size_t>(attune::block_bytes(type));
+    for (std::size_t at = 0; at < bytes.size(); at += size) {
+      set_half(at);
+      if (type == attune::BlockType::q4_1) set_half(at + 2);
+    }
+    for (std::int64_t row = 0; row < rows; ++row)
+      for (std::int64_t col = 0; col < cols; ++col)
+        elements.push_back(T(attune::block_element(type, view.block(row, col),
+                                                   static_cast<int>(col % attune::block_elements))));
+  }
+  MatrixView<const T> plain() const { return {elements.data(), view.rows, view.cols, view.cols}; }
+
+  std::vector<std::byte> bytes;
+  attune::BlockView view;
+  std::vector<T> elements;
+};
+
+/// Whether a product with blocks has the bits of the one with their elements.
+template <class T>
+bool same_as_plain(attune::BlockType type, std::int64_t m, std::int64_t rows, std::int64_t cols,
+                   bool transposed) {
+  RandomStream random(static_cast<std::uint64_t>(m + 1000 * rows + cols));
+  const Blocks<T> w(type, rows, cols, random);
+  const std::int64_t k = transposed ? cols : rows, n = transposed ? rows : cols;
+  const Padded<T> a(m, k, 1, random);
+  Padded<T> found(m, n, 2, random), bias(1, n, 0, random);
+  Padded<T> expected = found;
+  expected.view.data = expected.values.data();
+  const MatmulOptions options{.transpose_b = transposed, .beta = 0.5f};
+  cpu::GemmEpilogue<T> epilogue;
+  epilogue.bias = bias.view.data;
+  cpu::gemm(a, w.view, found.view, options, epilogue);
+  cpu::gemm(a, w.plain(), expected.view, options, epilogue);
+  return std::equal(found.values.begin(), found.values.end(), expected.values.begin(),
+                    [](T x, T y) { return float(x) == float(y); });
+}
+
+}  // namespace
+
+TEST_CASE("gemm: a matrix in quantised blocks gives the bits of its elements") {
+  const int threads_before = attune::num_threads();
+  for (const cpu::Isa isa : available_sets()) {
+    const SetGuard guard(isa);
+    CAPTURE(std::string(name_of(isa)));
+    for (const attune::BlockType type :
+         {attune::BlockType::q8_0, attune::BlockType::q4_0, attune::BlockType::q4_1})
+      for (const auto& [m, rows, cols] : std::vector<std::array<std::int64_t, 3>>{
+               {1, 1, 32}, {3, 5, 64}, {16, 37, 96}, {17, 40, 1568}, {90, 70, 416}, {200, 33, 64}})
+        for (const bool transposed : {true, false})
+          for (const int threads : {1, 3}) {
+            attune::set_num_threads(threads);
+            CAPTURE(std::string(name_of(type)));
+            CAPTURE(m);
+            CAPTURE(rows);
+            CAPTURE(cols);
+            CAPTURE(transposed);
+            CHECK(same_as_plain<float>(type, m, rows, cols, transposed));
+            CHECK(same_as_plain<bfloat16>(type, m, rows, cols, transposed));
+          }
+  }
+  attune::set_num_threads(threads_before);
 }

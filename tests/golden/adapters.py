@@ -30,6 +30,10 @@ CASES = {
     "llama_lora": ("decoders/llama_lm", dict(
         r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"], rank_pattern={"q_proj": 2},
         alpha_pattern={"v_proj": 6, "layers.1.mlp.down_proj": 3}, task_type="CAUSAL_LM")),
+    "llama_regex": ("decoders/llama_lm", dict(
+        r=2, lora_alpha=4, target_modules=r".*\.layers\.\d+\.(self_attn\.(q|k)|mlp\.(up|down))_proj",
+        exclude_modules=r".*layers\.1\.mlp\..*", rank_pattern={r"layers\.[01]\.self_attn\.k_proj": 3, "(up|down)_proj": 4},
+        alpha_pattern={r".*\.0\.self_attn\.q_proj$": 10, "self_attn.q_proj": 3}, task_type="CAUSAL_LM")),
     "llama_rslora_all": ("decoders/llama_lm_tied_biases", dict(
         r=3, lora_alpha=5, target_modules="all-linear", use_rslora=True, task_type="CAUSAL_LM")),
     "gpt2_lora": ("decoders/gpt2_lm", dict(
@@ -46,6 +50,21 @@ CASES = {
         r=4, lora_alpha=16, target_modules=["query", "value", "output.dense"], task_type="SEQ_CLS",
         modules_to_save=["classifier"])),
 }
+
+
+def lora_plus(model):
+    """The learning rate and weight decay that LoRA+ gives each parameter, by the parameter's name."""
+    lr, ratio, decay = 1e-3, 16, 0.01
+    optimizer = peft.optimizers.create_loraplus_optimizer(
+        model, torch.optim.AdamW, lr=lr, loraplus_lr_ratio=ratio, loraplus_weight_decay=decay)
+    groups = {id(p): [group["lr"], group["weight_decay"]] for group in optimizer.param_groups for p in group["params"]}
+    return {"lr": lr, "lr_ratio": ratio, "weight_decay": decay,
+            "parameters": {plain(n): groups[id(p)] for n, p in model.named_parameters() if p.requires_grad}}
+
+
+def plain(name):
+    """PEFT's name of a parameter in the words of the base model."""
+    return name.replace("base_model.model.", "", 1).replace(".modules_to_save.default", "")
 
 
 def batch_of(directory):
@@ -87,7 +106,7 @@ def generate_case(name, base_name, options):
             output = model(**batch, labels=labels)
             output.loss.backward()
         grads = {n: p.grad.numpy() for n, p in trained.items()}
-        plain = lambda n: n.replace("base_model.model.", "", 1).replace(".modules_to_save.default", "")
+        extra = {"lora_plus": lora_plus(model)} if options.get("use_dora") else {}
         tensors = {"output.logits": output.logits.detach().numpy()}
         tensors |= {f"grad.{plain(n)}": g for n, g in grads.items()}
         adapter = {n: v.detach().numpy().astype(np.float32)
@@ -109,7 +128,7 @@ def generate_case(name, base_name, options):
     base.write_json(config_path, written)
     base.write_json(directory / "expected.json", {
         "case": name, "base": base_name, "architecture": architecture, "loss": base.digits(output.loss.item()),
-        "versions": {**base.PINNED, "peft": PEFT_VERSION}})
+        "versions": {**base.PINNED, "peft": PEFT_VERSION}, **extra})
     print(f"{name:20s} {mode.operations:6d} float64 operations, loss {output.loss.item():.6f}, "
           f"{len(adapter)} tensors, {sum(n.startswith('merged') for n in tensors)} merged")
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstring>
+
 #include "suites/kernel_cases_elementwise.hpp"
 
 namespace attune::testing {
@@ -120,6 +122,64 @@ void add_matmul_cases(KernelTable<B>& table) {
       [](const auto& b, auto& a) {
         b.linear_activation_backward(Unary::silu, a.matrix(0), a.matrix(1), a.matrix(1), {}, false);
       });
+}
+
+/// Products with a matrix in quantised blocks (BlockOps). Its elements are multiples of a power of two that
+/// bfloat16 holds exactly and none is negative, so that the bounds are those of a plain product.
+template <class B>
+void add_block_cases(KernelTable<B>& table) {
+  const auto words = [](BlockType type, std::int64_t blocks) {
+    std::vector<std::uint8_t> bytes;
+    RandomStream random(3);
+    const auto half = [&](std::uint16_t bits) {
+      bytes.push_back(static_cast<std::uint8_t>(bits & 0xff));
+      bytes.push_back(static_cast<std::uint8_t>(bits >> 8));
+    };
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      half(type == BlockType::q8_0 ? 0x2000 : 0x3000);  // d: 2^-7 or 2^-3
+      if (type == BlockType::q4_1) half(0x3400);        // m: 2^-2
+      for (int i = 0; i < (type == BlockType::q8_0 ? 32 : 16); ++i)
+        bytes.push_back(static_cast<std::uint8_t>(type == BlockType::q4_0   ? 0x88 | random.below(256)
+                                                  : type == BlockType::q8_0 ? random.below(128)
+                                                                            : random.below(256)));
+    }
+    bytes.resize((bytes.size() + 3) / 4 * 4);
+    std::vector<std::int32_t> result(bytes.size() / 4);
+    if (!bytes.empty()) std::memcpy(result.data(), bytes.data(), bytes.size());
+    return result;
+  };
+  struct Product {
+    std::int64_t rows, outputs, inputs, gap;
+  };
+  for (const BlockType type : {BlockType::q8_0, BlockType::q4_0, BlockType::q4_1})
+    for (const auto& [n, m, k, gap] : std::vector<Product>{{0, 3, 32, 0},
+                                                           {3, 0, 32, 0},
+                                                           {1, 1, 32, 0},
+                                                           {5, 7, 96, 2},
+                                                           {20, 37, 64, 0},
+                                                           {70, 33, 1568, 3},
+                                                           {33, 130, 416, 1}}) {
+      const std::string name = std::string(name_of(type)) + " " + std::to_string(n) + "x" +
+                               std::to_string(m) + "x" + std::to_string(k);
+      const Array blocks = integers(words(type, m * k / block_elements));
+      const auto view = [=, m = m, k = k](const auto& a) {
+        return BlockView{reinterpret_cast<const std::byte*>(a.integers(1).data()), m, k, type};
+      };
+      table.add(
+          "linear " + name,
+          {matrix(n, k, gap, uniform(-1, 1)), blocks, vector(m, uniform(-1, 1)),
+           out_matrix(n, m, gap, {.sums = double(k + 2)}),
+           out_matrix(n, m, gap, {.sums = 1.13 * double(k + 2) + 12, .absolute = 4, .magnitude_of = 3})},
+          [=](const auto& b, auto& a) {
+            b.linear(a.matrix(0), view(a), a.span(2), Unary::gelu, a.matrix(3), a.matrix(4));
+          });
+      for (const float beta : {0.0f, 1.0f})
+        table.add(
+            "linear's input gradient " + name + (beta > 0 ? " added" : ""),
+            {matrix(n, m, gap, uniform(-1, 1)), blocks,
+             updated(out_matrix(n, k, gap, {.sums = double(m + 3)}))},
+            [=](const auto& b, auto& a) { b.matmul(a.matrix(0), view(a), a.matrix(2), {.beta = beta}); });
+    }
 }
 
 template <class B>

@@ -157,6 +157,15 @@ concept MatmulOps = requires(const B& b, MatrixView<const T> a, MatrixView<T> c,
   b.bias_backward(a, bias_grad, accumulate);  // column sums of dy
 };
 
+/// Products with a matrix in quantised blocks, which stands for its elements rounded to T. Optional:
+/// BackendFor does not ask for it, and models on a backend without it keep no quantised weights.
+template <class B, class T>
+concept BlockOps = requires(const B& b, MatrixView<const T> a, BlockView w, MatrixView<T> c,
+                            MatmulOptions options, std::span<const T> bias, Unary activation) {
+  b.linear(a, w, bias, activation, c, c);  // as linear above
+  b.matmul(a, w, c, options);  // as matmul above; the second operand is in blocks, options.batch is 1
+};
+
 template <class B, class T>
 concept NormOps = requires(const B& b, MatrixView<const T> x, MatrixView<T> y, std::span<const T> weight,
                            float eps, DropoutView dropout, std::span<Wide<T>> statistics,

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <type_traits>
 
+#include <attune/core/block_type.hpp>
 #include <attune/core/dtype.hpp>
 #include <attune/core/random.hpp>
 #include <attune/core/shape.hpp>
@@ -26,6 +28,21 @@ struct MatrixView {
     return {data + begin, rows, end - begin, stride};
   }
   operator MatrixView<const T>() const requires(!std::is_const_v<T>) { return {data, rows, cols, stride}; }
+};
+
+/// A row-major matrix in quantised blocks, rows one after another; cols is a multiple of 32.
+struct BlockView {
+  const std::byte* data = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  BlockType type = BlockType::q8_0;
+
+  std::int64_t row_bytes() const { return cols / block_elements * block_bytes(type); }
+  /// The block that holds element (row, col).
+  const std::byte* block(std::int64_t row, std::int64_t col) const {
+    return data + row * row_bytes() + col / block_elements * block_bytes(type);
+  }
+  explicit operator bool() const { return data != nullptr; }
 };
 
 /// An array of any rank and strides (in elements; 0 repeats).

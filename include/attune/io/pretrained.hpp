@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <span>
 #include <string>
@@ -9,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include <attune/backend/backend.hpp>
+#include <attune/core/block_type.hpp>
 #include <attune/core/dtype.hpp>
 #include <attune/core/inline.hpp>
 #include <attune/core/shape.hpp>
@@ -38,6 +41,9 @@ struct LoadOptions {
   /// Opens the checkpoint; nullptr: CheckpointReader::open(). Decoders read GGUF files too
   /// (open_checkpoint()).
   CheckpointReader (*open)(const std::string& path) = nullptr;
+  /// Matrices that the checkpoint holds in Q8_0, Q4_0 or Q4_1 stay so where the model may have it. A
+  /// ConfigError when there are none.
+  bool quantized = false;
 };
 
 namespace detail {
@@ -49,7 +55,8 @@ struct LoadTarget {
   Init init;
   std::function<void(std::span<const float>)> assign;  // set unless double
   std::function<void(std::span<const double>)> assign_double;
-  std::int64_t zero_row = -1;  // see ParameterState
+  std::int64_t zero_row = -1;                                                  // see ParameterState
+  std::function<void(BlockType, std::span<const std::byte>)> assign_blocks{};  // set when they are wanted
 };
 
 LoadReport load_targets(const std::vector<LoadTarget>& targets, const std::string& directory,
@@ -127,6 +134,32 @@ LoadTarget load_target(const NamedParameter<B>& parameter) {
   return target;
 }
 
+/// The elements of a quantised parameter on the host.
+template <class B>
+std::vector<float> dequantized(const NamedParameter<B>& parameter) {
+  const ParameterState<B>& state = *parameter.state;
+  const BlockView whole{nullptr, state.shape[0], state.shape[1], *state.blocks};
+  std::vector<std::byte> blocks(static_cast<std::size_t>(whole.rows * whole.row_bytes()));
+  if (!blocks.empty()) state.value.device().download(blocks.data(), state.value.data(), blocks.size());
+  const BlockView matrix{blocks.data(), whole.rows, whole.cols, whole.type};
+  std::vector<float> values;
+  for (std::int64_t row = parameter.row_begin; row < parameter.row_end; ++row)
+    for (std::int64_t col = 0; col < matrix.cols; ++col)
+      values.push_back(
+          block_element(matrix.type, matrix.block(row, col), static_cast<int>(col % block_elements)));
+  return values;
+}
+template <class B>
+SaveSource block_source(const NamedParameter<B>& parameter) {
+  return {parameter.name, DType::f32, stored_shape(parameter), [parameter](std::byte* host) {
+            const std::vector<float> values = dequantized(parameter);
+            std::memcpy(host, values.data(), values.size() * sizeof(float));
+            const Shape shape = parameter.shape();
+            if (parameter.state->stored_transposed)
+              transpose_elements(host, shape[0], shape[1], sizeof(float));
+          }};
+}
+
 }  // namespace detail
 
 /// Fills parameters from a directory's checkpoint (model.safetensors, sharded or not, or pytorch_model.bin),
@@ -137,7 +170,14 @@ template <class B>
 LoadReport load_parameters(const ParameterList<B>& parameters, const std::string& directory,
                            const LoadOptions& options) {
   std::vector<detail::LoadTarget> targets;
-  for (const auto& parameter : parameters) targets.push_back(detail::load_target(parameter));
+  for (const auto& parameter : parameters) {
+    targets.push_back(detail::load_target(parameter));
+    if constexpr (BlockOps<B, float>)
+      if (options.quantized && parameter.state->may_be_quantized && !parameter.trainable())
+        targets.back().assign_blocks = [parameter](BlockType type, std::span<const std::byte> blocks) {
+          assign_blocks(parameter, type, blocks);
+        };
+  }
   return detail::load_targets(targets, directory, options);
 }
 
@@ -149,13 +189,17 @@ void initialize_parameters(const ParameterList<B>& parameters, double initialize
     detail::fill_anew(detail::load_target(parameter), initializer_range, seed);
 }
 
-/// Writes the masters (float, or double for double models; a frozen bfloat16 parameter as it is) to one
-/// safetensors file, atomically. Throws IoError.
+/// Writes the masters (float, or double for double models; a frozen bfloat16 parameter as it is, quantised
+/// blocks as float) to one safetensors file, atomically. Throws IoError.
 template <class B>
 void save_parameters(const ParameterList<B>& parameters, const std::string& path) {
   std::vector<detail::SaveSource> sources;
   for (const auto& parameter : parameters) {
     const ParameterState<B>& state = *parameter.state;
+    if (state.blocks) {
+      sources.push_back(detail::block_source(parameter));
+      continue;
+    }
     const bool frozen = !state.master;
     const DType dtype = frozen || state.dtype == DType::f64 ? state.dtype : DType::f32;
     const auto offset = static_cast<std::size_t>(parameter.offset()) * size_of(dtype);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include <attune/core/log.hpp>
@@ -59,6 +60,14 @@ inline std::span<const float> as_floats(const CheckpointTensor& tensor, const Te
   return {first, static_cast<std::size_t>(tensor.shape.size())};
 }
 
+/// How the checkpoint holds the elements of a matrix, when it is in blocks that may be kept.
+inline std::optional<BlockType> kept_blocks(const LoadTarget& target, const CheckpointReader& checkpoint,
+                                            const CheckpointTensor* tensor) {
+  if (!target.assign_blocks || !tensor) return std::nullopt;
+  const std::optional<BlockType> type = find_block_type(tensor->dtype_name);
+  return type && checkpoint.read_quantized(*tensor) ? type : std::nullopt;
+}
+
 ATTUNE_INLINE LoadReport load_targets(const std::vector<LoadTarget>& targets, const std::string& directory,
                                       const LoadOptions& options) {
   const CheckpointReader checkpoint =
@@ -95,6 +104,14 @@ ATTUNE_INLINE LoadReport load_targets(const std::vector<LoadTarget>& targets, co
     throw ConfigError(directory +
                       ": shapes differ (set ignore_mismatched_sizes to begin these anew):" + list);
   }
+  std::vector<std::optional<BlockType>> kept;
+  for (std::size_t i = 0; i < targets.size(); ++i)
+    kept.push_back(kept_blocks(targets[i], checkpoint, found[i]));
+  if (options.quantized &&
+      std::none_of(kept.begin(), kept.end(), [](const auto& type) { return type.has_value(); }))
+    throw ConfigError(
+        directory +
+        ": quantized: there is no frozen linear layer that a GGUF file holds in Q8_0, Q4_0 or Q4_1");
   std::vector<float> values;
   std::vector<double> wide;
   for (std::size_t i = 0; i < targets.size(); ++i) {
@@ -102,6 +119,8 @@ ATTUNE_INLINE LoadReport load_targets(const std::vector<LoadTarget>& targets, co
     const auto count = static_cast<std::size_t>(target.shape.size());
     if (!found[i]) {
       fill_anew(target, options.initializer_range, options.seed);
+    } else if (kept[i]) {
+      target.assign_blocks(*kept[i], checkpoint.read_quantized(*found[i])->blocks.bytes);
     } else if (target.assign) {
       const TensorBytes elements = checkpoint.read(*found[i]);
       if (const auto floats = as_floats(*found[i], elements); !floats.empty()) {

@@ -22,6 +22,10 @@ struct PretrainedOptions {
   std::optional<double> classifier_dropout{};
   std::uint64_t seed = 42;  ///< of new parameters and of dropout
   bool frozen = false;  ///< nothing trains, and bfloat16 parameters never have a float master: for adapters
+  /// Linear layers that a GGUF file holds in Q8_0, Q4_0 or Q4_1 are kept so, and dequantised where they are
+  /// multiplied: a base of adapters ("QLoRA", Dettmers et al. 2023, arXiv:2305.14314). Needs `frozen`; the
+  /// rest is as without.
+  bool quantized = false;
   bool ignore_mismatched_sizes = false;  ///< parameters of another shape begin anew instead of being an error
 };
 

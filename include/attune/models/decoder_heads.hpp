@@ -211,6 +211,7 @@ DecoderForCausalLM<Family, T, B>::DecoderForCausalLM(const typename Base::Config
     : Base(c, device) {
   if (!c.tie_word_embeddings)
     lm_head = Linear<T, B>(device, this->decoder.words().shape()[1], c.vocab_size, false);
+  if (lm_head.weight) lm_head.weight.state()->may_be_quantized = false;  // the loss reads its rows
   this->finish_construction();
 }
 

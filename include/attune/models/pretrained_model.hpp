@@ -156,10 +156,12 @@ void PretrainedModel<Derived, T, B>::load(const std::string& directory, const Pr
                                           double initializer_range,
                                           CheckpointReader (*open)(const std::string&)) {
   run_->seed = options.seed;
+  if (options.quantized && !options.frozen)
+    throw ConfigError("quantized: such weights do not train; set `frozen` as well");
   load_report_ =
       load_parameters(parameters(), directory,
                       {std::string(Derived::base_model_prefix) + ".", initializer_range, options.seed,
-                       options.ignore_mismatched_sizes, Derived::ignored_keys(), open});
+                       options.ignore_mismatched_sizes, Derived::ignored_keys(), open, options.quantized});
 }
 
 template <class Derived, class T, class B>

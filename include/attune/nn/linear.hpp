@@ -21,6 +21,7 @@ struct Linear {
          int fused = 1)
       : weight(device, {out_features, in_features}, Init::normal, fused),
         adapters(std::make_shared<LinearAdapters<T, B>>()) {
+    weight.state()->may_be_quantized = fused == 1;
     if (with_bias) bias = Parameter<T, B>(device, {out_features}, Init::zeros, fused);
   }
 

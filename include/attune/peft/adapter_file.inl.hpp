@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <set>
+#include <string>
 
 #include <attune/core/error.hpp>
 #include <attune/formats/elements.hpp>
@@ -16,9 +17,12 @@ ATTUNE_INLINE void load_adapter_file(const std::vector<LoadTarget>& targets, con
   for (const LoadTarget& target : targets) {
     const SafetensorsEntry* const entry = file.find(target.name);
     if (!entry) throw ConfigError(path + ": there is no tensor " + target.name);
-    if (!(entry->shape == target.shape) || !entry->dtype)
+    if (!(entry->shape == target.shape))
       throw ConfigError(path + ": " + target.name + ": expected " + target.shape.to_string() + ", found " +
                         entry->shape.to_string());
+    if (!entry->dtype || !is_floating(*entry->dtype))
+      throw ConfigError(path + ": " + target.name + ": expected floating-point numbers, found " +
+                        std::string(entry->dtype_name));
     wanted.insert(target.name);
   }
   for (const SafetensorsEntry& entry : file.entries())

@@ -97,6 +97,9 @@ class LoraAdapter {
     for (const auto& parameter : model.parameters())
       if (parameter.name.ends_with(".lora_A." + name_ + ".weight"))
         throw ConfigError("lora: the model already has an adapter '" + name_ + "'");
+    for (const auto& parameter : model.parameters())
+      if (parameter.state->blocks && config_.saves(parameter.name))
+        throw ConfigError("lora: modules_to_save: " + parameter.name + " is quantised and does not train");
     check_alone();
     attach(seed);
     original_ = read_modules();
@@ -151,7 +154,8 @@ class LoraAdapter {
   }
 
   /// Adds the change to the weights, so that the model is an ordinary one as fast as before. In bfloat16 the
-  /// sums are rounded.
+  /// sums are rounded. Quantised weights are quantised no more, and take the memory of ordinary ones, after
+  /// unmerge() as well.
   void merge() { fold(1.0f); }
   /// Takes it out again; in bfloat16 up to rounding.
   void unmerge() { fold(-1.0f); }
@@ -244,8 +248,9 @@ class LoraAdapter {
       ++count;
     });
     if (count == 0)
-      throw ConfigError("lora: target_modules: no linear layer of the model fits " +
-                        joined(config_.target_modules));
+      throw ConfigError(
+          "lora: target_modules: no linear layer of the model fits " +
+          (config_.target_regex.empty() ? joined(config_.target_modules) : config_.target_regex));
   }
   static std::string joined(const std::vector<std::string>& names) {
     std::string text;

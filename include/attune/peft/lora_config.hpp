@@ -18,11 +18,17 @@ struct LoraConfig {
   /// Names of linear layers, whole or from a dot on ("q_proj", "self_attn.q_proj"); "all-linear": all below
   /// the head.
   std::vector<std::string> target_modules{};
+  /// In place of target_modules: a regular expression that a layer's whole name fits, as PEFT takes a single
+  /// string there: R"(.*layers\.[0-3]\..*_proj)". ECMAScript's syntax, the part that Python shares.
+  std::string target_regex{};
   std::vector<std::string> exclude_modules{};  ///< of those, the ones that are left alone
+  std::string exclude_regex{};                 ///< the same by a regular expression
   /// Modules that train whole and are saved with the adapter, such as a new head.
   std::vector<std::string> modules_to_save{};
-  std::map<std::string, std::int64_t> rank_pattern{};  ///< r of some layers, by their names
-  std::map<std::string, double> alpha_pattern{};       ///< lora_alpha of some layers
+  /// r of some layers, by their names, whole or from a dot on, or regular expressions for these. Of several
+  /// that fit, the first in the order of the letters counts, as after PEFT has written them.
+  std::map<std::string, std::int64_t> rank_pattern{};
+  std::map<std::string, double> alpha_pattern{};  ///< lora_alpha of some layers
   bool use_rslora = false;  ///< scale by lora_alpha / sqrt(r). Kalajdzievski 2023, arXiv:2312.03732
   bool use_dora = false;  ///< also learns the lengths of the weight's rows. Liu et al. 2024, arXiv:2402.09353
   std::string task_type{};  ///< "CAUSAL_LM", "SEQ_CLS", ... or empty

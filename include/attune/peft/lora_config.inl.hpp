@@ -11,6 +11,7 @@
 #include <attune/core/file.hpp>
 #include <attune/formats/json.hpp>
 #include <attune/peft/lora_config.hpp>
+#include <attune/peft/module_pattern.hpp>
 
 namespace attune::detail {
 
@@ -19,34 +20,37 @@ ATTUNE_INLINE bool names_module(const std::string& suffix, const std::string& na
                             name[name.size() - suffix.size() - 1] == '.');
 }
 
-/// A list of names, or "all-linear". PEFT also takes a regular expression there, which is refused.
-inline std::vector<std::string> module_names(const JsonObject& config, const char* field) {
+/// A list of names, or a single string: "all-linear" or a regular expression.
+inline std::vector<std::string> module_names(const JsonObject& config, const char* field,
+                                             std::string* regex) {
   if (!config.has(field)) return {};
   if (!config.json()[field].is_string()) return config.get<std::vector<std::string>>(field);
-  const auto name = config.get<std::string>(field);
-  if (name != "all-linear")
-    config.refuse(field, "a regular expression is not supported, give a list of names; found '" + name + "'");
-  return {name};
+  const auto text = config.get<std::string>(field);
+  if (text == "all-linear") return {text};
+  if (!regex) config.refuse(field, "expected a list of names, found '" + text + "'");
+  *regex = text;
+  return {};
 }
 
-/// Plain names alone: in PEFT they may be regular expressions.
 template <class V>
 std::map<std::string, V> name_pattern(const JsonObject& config, const char* field) {
   std::map<std::string, V> result;
   if (!config.has(field)) return result;
   const JsonObject values = config.object(field);
-  for (const auto& entry : values.json().items()) {
-    if (entry.key().find_first_of("^$*+?()[]{}|\\") != std::string::npos)
-      config.refuse(field, "regular expressions are not supported, found '" + entry.key() + "'");
-    result[entry.key()] = values.get<V>(entry.key());
-  }
+  for (const auto& entry : values.json().items()) result[entry.key()] = values.get<V>(entry.key());
   return result;
 }
 
+/// Whether a key of rank_pattern or alpha_pattern means a module.
+inline bool fits_pattern(const std::string& pattern, const std::string& module, const char* field) {
+  if (!is_regex(pattern)) return names_module(pattern, module);
+  return fits_regex("(?:.*\\.)?(?:" + pattern + ")$", module, field);
+}
+
 template <class V>
-const V* find_pattern(const std::map<std::string, V>& pattern, const std::string& module) {
+const V* find_pattern(const std::map<std::string, V>& pattern, const std::string& module, const char* field) {
   for (const auto& [name, value] : pattern)
-    if (names_module(name, module)) return &value;
+    if (fits_pattern(name, module, field)) return &value;
   return nullptr;
 }
 
@@ -66,7 +70,17 @@ ATTUNE_INLINE void LoraConfig::check() const {
   if (!std::isfinite(lora_alpha)) refuse("lora_alpha", "expected a finite number");
   if (!(lora_dropout >= 0.0 && lora_dropout < 1.0))
     refuse("lora_dropout", "expected a probability below 1, found " + std::to_string(lora_dropout));
-  if (target_modules.empty()) refuse("target_modules", "name the layers to adapt");
+  if (target_modules.empty() == target_regex.empty())
+    refuse("target_modules",
+           target_regex.empty() ? "name the layers to adapt" : "give names or target_regex, not both");
+  // Malformed patterns are found here and not at the first layer.
+  if (!target_regex.empty()) detail::fits_regex(target_regex, "", "target_modules");
+  if (!exclude_regex.empty()) detail::fits_regex(exclude_regex, "", "exclude_modules");
+  for (const auto& [name, rank] : rank_pattern) detail::fits_pattern(name, "", "rank_pattern");
+  for (const auto& [name, alpha] : alpha_pattern) {
+    detail::fits_pattern(name, "", "alpha_pattern");
+    if (!std::isfinite(alpha)) refuse("alpha_pattern", "expected finite numbers");
+  }
 }
 
 ATTUNE_INLINE LoraConfig LoraConfig::from_pretrained(const std::string& directory) {
@@ -90,9 +104,9 @@ ATTUNE_INLINE LoraConfig LoraConfig::from_pretrained(const std::string& director
   c.r = config.get("r", c.r);
   c.lora_alpha = config.get("lora_alpha", c.lora_alpha);
   c.lora_dropout = config.get("lora_dropout", c.lora_dropout);
-  c.target_modules = detail::module_names(config, "target_modules");
-  c.exclude_modules = detail::module_names(config, "exclude_modules");
-  c.modules_to_save = detail::module_names(config, "modules_to_save");
+  c.target_modules = detail::module_names(config, "target_modules", &c.target_regex);
+  c.exclude_modules = detail::module_names(config, "exclude_modules", &c.exclude_regex);
+  c.modules_to_save = detail::module_names(config, "modules_to_save", nullptr);
   c.rank_pattern = detail::name_pattern<std::int64_t>(config, "rank_pattern");
   const auto alphas = detail::name_pattern<double>(config, "alpha_pattern");
   c.alpha_pattern = alphas;
@@ -120,13 +134,14 @@ ATTUNE_INLINE void LoraConfig::save(const std::string& directory, bool fan_in_fa
   // PEFT's fields are integers where they can be.
   if (lora_alpha == std::floor(lora_alpha) && std::abs(lora_alpha) < 1e9)
     config["lora_alpha"] = static_cast<std::int64_t>(lora_alpha);
-  const auto names = [](const std::vector<std::string>& list) {
+  const auto names = [](const std::vector<std::string>& list, const std::string& regex = {}) {
+    if (!regex.empty()) return nlohmann::json(regex);
     return list.empty() ? nlohmann::json() : nlohmann::json(list);
   };
   config["target_modules"] = target_modules.size() == 1 && target_modules[0] == "all-linear"
                                  ? nlohmann::json("all-linear")
-                                 : names(target_modules);
-  config["exclude_modules"] = names(exclude_modules);
+                                 : names(target_modules, target_regex);
+  config["exclude_modules"] = names(exclude_modules, exclude_regex);
   config["modules_to_save"] = names(modules_to_save);
   config["task_type"] = task_type.empty() ? nlohmann::json() : nlohmann::json(task_type);
   config["base_model_name_or_path"] =
@@ -140,10 +155,13 @@ ATTUNE_INLINE bool LoraConfig::targets(const std::string& module) const {
     return std::any_of(names.begin(), names.end(),
                        [&](const std::string& name) { return detail::names_module(name, module); });
   };
-  if (named_in(exclude_modules) || named_in(modules_to_save)) return false;
+  if (named_in(exclude_modules) || saves(module + ".weight")) return false;
+  if (!exclude_regex.empty() && detail::fits_regex(exclude_regex, module, "exclude_modules")) return false;
   if (target_modules.size() == 1 && target_modules[0] == "all-linear")
     return module != "lm_head" && module != "score" && module != "classifier";
-  if (!named_in(target_modules)) return false;
+  if (target_regex.empty() ? !named_in(target_modules)
+                           : !detail::fits_regex(target_regex, module, "target_modules"))
+    return false;
   // The loss multiplies with the head's weight chunk by chunk and would pass an adapter over.
   if (module == "lm_head") throw ConfigError("lora: target_modules: an adapter of lm_head is not supported");
   return true;
@@ -161,12 +179,12 @@ ATTUNE_INLINE bool LoraConfig::saves(const std::string& parameter) const {
 }
 
 ATTUNE_INLINE std::int64_t LoraConfig::rank_of(const std::string& module) const {
-  const std::int64_t* found = detail::find_pattern(rank_pattern, module);
+  const std::int64_t* found = detail::find_pattern(rank_pattern, module, "rank_pattern");
   return found ? *found : r;
 }
 
 ATTUNE_INLINE double LoraConfig::scale_of(const std::string& module) const {
-  const double* found = detail::find_pattern(alpha_pattern, module);
+  const double* found = detail::find_pattern(alpha_pattern, module, "alpha_pattern");
   const double alpha = found ? *found : lora_alpha, rank = static_cast<double>(rank_of(module));
   return alpha / (use_rslora ? std::sqrt(rank) : rank);
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <attune/autograd/apply.hpp>
+#include <attune/io/pretrained.hpp>
 #include <attune/nn/linear_adapter.hpp>
 #include <attune/peft/dora.hpp>
 #include <attune/peft/wide_columns.hpp>
@@ -194,8 +195,15 @@ class LoraLinear final : public LinearAdapter<T, B> {
   }
 
  private:
-  /// A copy of a weight: the float master, or what is computed with when it is frozen in bfloat16.
+  /// A copy of a weight: the float master, or what is computed with when it is frozen in bfloat16 or
+  /// quantised.
   static Detached<W, B> weight_values(const Parameter<T, B>& weight) {
+    if (weight.quantized()) {
+      const std::vector<float> values =
+          detail::dequantized(NamedParameter<B>{"", weight.state(), weight.row_begin(), weight.row_end()});
+      return Detached<W, B>::from_values(weight.device(), weight.shape(),
+                                         std::vector<W>(values.begin(), values.end()));
+    }
     if (const Detached<W, B> master = weight.master()) return master.clone();
     return detail::wide_copy<T>(weight.device(), MatrixView<const T>(weight.value().matrix()));
   }

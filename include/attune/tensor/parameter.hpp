@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -17,13 +18,15 @@ enum class Init : std::uint8_t { zeros, ones, normal };
 template <class B>
 struct ParameterState {
   Shape shape;
-  DType dtype = DType::f32;  ///< the type that is computed in
-  Storage<B> value;          ///< in `dtype`
+  DType dtype = DType::f32;           ///< the type that is computed in
+  Storage<B> value;                   ///< in `dtype`, or the blocks of a quantised matrix
+  std::optional<BlockType> blocks{};  ///< what `value` then holds: frozen, and read by products alone
   Storage<B> master;  ///< in Wide<dtype>; the same memory as `value` when the types agree; empty when frozen
   Storage<B> grad;    ///< in Wide<dtype>; empty until the first backward
   bool has_grad = false;    ///< false: `grad` holds nothing that counts, the first writer overwrites it
   std::uint64_t owner = 0;  ///< the optimizer that holds it in its arena
   Init init = Init::zeros;
+  bool may_be_quantized = false;   ///< all its readers are products that can read blocks
   bool stored_transposed = false;  ///< a checkpoint holds the matrix as [columns, rows]: GPT-2's "Conv1D"
   std::int64_t zero_row =
       -1;  ///< begins as zeros whatever `init` says (an embedding's padding_idx); -1: none
@@ -39,6 +42,17 @@ struct ParameterState {
       if (part.trainable) return true;
     return false;
   }
+};
+
+/// A matrix in quantised blocks on a device.
+template <class B>
+struct DeviceBlocks {
+  Storage<B> storage;
+  BlockType type = BlockType::q8_0;
+  std::int64_t rows = 0, cols = 0;
+
+  explicit operator bool() const { return static_cast<bool>(storage); }
+  BlockView view() const { return {storage.data(), rows, cols, type}; }
 };
 
 /// A trainable array of a module: a handle, copies share it. It owns a float master (Wide<T>) from loading
@@ -103,8 +117,22 @@ class Parameter {
     state_->owner = 0;  // an optimizer made before has chunks of these rows
   }
 
-  /// What is computed with.
-  Detached<T, B> value() const { return part_of<T>(state_->value); }
+  /// What is computed with. Throws ConfigError for quantised blocks.
+  Detached<T, B> value() const {
+    if (quantized())
+      throw ConfigError("Parameter: " + std::string(name_of(*state_->blocks)) +
+                        " blocks are read by products alone");
+    return part_of<T>(state_->value);
+  }
+  /// Whether it is a matrix in quantised blocks: blocks() is what is computed with.
+  bool quantized() const { return state_->blocks.has_value(); }
+  DeviceBlocks<B> blocks() const {
+    const BlockView all{nullptr, 0, state_->shape[1], *state_->blocks};
+    const auto row_bytes = static_cast<std::size_t>(all.row_bytes());
+    return {state_->value.slice(static_cast<std::size_t>(begin_) * row_bytes,
+                                static_cast<std::size_t>(rows_) * row_bytes),
+            all.type, rows_, all.cols};
+  }
   /// The float master; the value itself when the types agree. Empty for a frozen bfloat16 parameter.
   Detached<Wide<T>, B> master() const {
     return state_->master ? part_of<Wide<T>>(state_->master) : Detached<Wide<T>, B>();
@@ -116,8 +144,10 @@ class Parameter {
   /// Forgets the gradient, as an optimizer's zero_grad does for all its parameters.
   void zero_grad() const { state_->has_grad = false; }
 
-  /// Overwrites the master with values from the host and rounds them to T.
+  /// Overwrites the master with values from the host and rounds them to T. Quantised blocks become an
+  /// ordinary array.
   void assign(std::span<const Wide<T>> values) const {
+    if (quantized()) make_plain();
     const auto target = state_->master
                             ? part_of<Wide<T>>(state_->master)
                             : Detached<Wide<T>, B>(device(), shape());  // frozen: only the rounded copy stays
@@ -136,6 +166,12 @@ class Parameter {
   }
 
  private:
+  void make_plain() const {
+    if (!whole()) throw ConfigError("Parameter: some rows of quantised blocks cannot be assigned to");
+    state_->value = Storage<B>(device(), static_cast<std::size_t>(size()) * sizeof(T));
+    if constexpr (std::is_same_v<T, Wide<T>>) state_->master = state_->value;
+    state_->blocks.reset();
+  }
   static std::int64_t extent(const Shape& shape) { return shape.rank() == 0 ? 1 : shape[0]; }
 
   template <class U>

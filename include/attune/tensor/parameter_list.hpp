@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,6 +64,18 @@ struct NamedParameter {
   }
 };
 
+/// Puts a matrix in quantised blocks, from the host, in the place of a parameter's values, which are freed.
+/// It must be whole and not train.
+template <class B>
+void assign_blocks(const NamedParameter<B>& parameter, BlockType type, std::span<const std::byte> blocks) {
+  ParameterState<B>& state = *parameter.state;
+  const B device = state.value.device();
+  state.value = state.master = {};
+  state.value = Storage<B>(device, blocks.size());
+  if (!blocks.empty()) device.upload(state.value.data(), blocks.data(), blocks.size());
+  state.blocks = type;
+}
+
 /// What a model's parameters() returns: each parameter once, in the order of the model's parts.
 template <class B>
 struct ParameterList {
@@ -83,10 +96,13 @@ struct ParameterList {
 
 /// Makes a parameter train or not. When the last rows of a bfloat16 parameter stop training its float master
 /// and its gradient are given up; when it begins again the master is the value as rounded. An optimizer made
-/// before refuses to step afterwards.
+/// before refuses to step afterwards. Throws ConfigError for quantised blocks, which do not train.
 template <class B>
 void set_trainable(const NamedParameter<B>& parameter, bool trainable) {
   ParameterState<B>& state = *parameter.state;
+  if (trainable && state.blocks)
+    throw ConfigError(parameter.name + " is kept in " + std::string(name_of(*state.blocks)) +
+                      " blocks, which do not train; load the model without `quantized`");
   for (auto& part : state.parts)
     if (part.row_begin >= parameter.row_begin && part.row_end <= parameter.row_end)
       part.trainable = trainable;

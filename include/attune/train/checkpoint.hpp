@@ -172,6 +172,15 @@ class TrainingCheckpoints {
       if (!parameter.trainable() && !options_.frozen_weights) continue;
       if (has_master(parameter)) {
         result.push_back(floats("model." + parameter.name, parameter.master()));
+      } else if (parameter.state->blocks) {
+        const std::int64_t row =
+            parameter.row_size() / block_elements * block_bytes(*parameter.state->blocks);
+        const std::int64_t rows = parameter.row_end - parameter.row_begin;
+        result.push_back({"model." + parameter.name,
+                          DType::u8,
+                          {rows, row},
+                          parameter.state->value.slice(static_cast<std::size_t>(parameter.row_begin * row),
+                                                       static_cast<std::size_t>(rows * row))});
       } else {
         const std::size_t width = size_of(parameter.state->dtype);
         result.push_back({"model." + parameter.name, parameter.state->dtype, parameter.shape(),

@@ -56,6 +56,10 @@ ModelSummary summarize(const Model& model, std::int64_t tokens, std::int64_t seq
     if (summary.parts.empty() || summary.parts.back().name != part) summary.parts.push_back({part});
     summary.parts.back().parameters += size;
     summary.parts.back().trainable += trains;
+    if (const auto& blocks = parameter.state->blocks) {
+      summary.weight_bytes += size / block_elements * block_bytes(*blocks);
+      continue;
+    }
     const bool rounded = parameter.state->dtype == DType::bf16;
     summary.weight_bytes += (rounded ? 2 * size : 0) + (parameter.state->master ? 4 * size : 0);
   }

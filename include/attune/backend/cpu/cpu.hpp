@@ -67,7 +67,7 @@ class Cpu : public KernelOverloads<cpu::Groups, float, bfloat16>, public cpu::Op
   friend bool operator==(const Cpu&, const Cpu&) { return true; }
 };
 
-static_assert(BackendFor<Cpu, float>);
-static_assert(BackendFor<Cpu, bfloat16>);
+static_assert(BackendFor<Cpu, float> && BlockOps<Cpu, float>);
+static_assert(BackendFor<Cpu, bfloat16> && BlockOps<Cpu, bfloat16>);
 
 }  // namespace attune

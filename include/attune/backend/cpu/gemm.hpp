@@ -73,6 +73,13 @@ void gemm(MatrixView<const float> a, const PackedMatrix<float>& b, MatrixView<fl
 void gemm(MatrixView<const bfloat16> a, const PackedMatrix<bfloat16>& b, MatrixView<bfloat16> c,
           const MatmulOptions& options = {}, const GemmEpilogue<bfloat16>& epilogue = {});
 
+/// The same with b in quantised blocks, whose elements count as T. They are made a few rows at a time, where
+/// they are packed, so that the numbers are those of the plain product. options.batch is 1.
+void gemm(MatrixView<const float> a, const BlockView& b, MatrixView<float> c,
+          const MatmulOptions& options = {}, const GemmEpilogue<float>& epilogue = {});
+void gemm(MatrixView<const bfloat16> a, const BlockView& b, MatrixView<bfloat16> c,
+          const MatmulOptions& options = {}, const GemmEpilogue<bfloat16>& epilogue = {});
+
 #ifdef ATTUNE_DECLARATIONS_ONLY
 extern template class PackedMatrix<float>;
 extern template class PackedMatrix<bfloat16>;

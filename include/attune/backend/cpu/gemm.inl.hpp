@@ -206,12 +206,19 @@ class Product {
     const auto rows = static_cast<int>(rows_.extent);
     parallel_chunks(cols_.extent, strip * strips, [&](std::int64_t begin, std::int64_t end) {
       float tile[most_dot_rows * strip];
+      Scratch scratch;
+      T* const buffer = b_.blocks ? scratch.take<T>(4 * blocks_.k) : nullptr;
       for (std::int64_t col = begin; col < end; col += strip) {
         const auto here = static_cast<int>(std::min(strip, end - col));
-        for (int j = 0; j < here; j += 4)  // these columns of b stay in cache for all rows
+        for (int j = 0; j < here; j += 4) {  // these columns of b stay in cache for all rows
+          const int columns = std::min(4, here - j);
+          for (int i = 0; b_.blocks && i < columns; ++i)
+            dequantize_row(gemm_, b_.blocks, col + j + i, 0, blocks_.k, buffer + i * blocks_.k);
+          const T* const from = b_.blocks ? buffer : b_.at(col + j, 0);
           for (int row = 0; row < rows; row += dot_rows)
-            gemm_.dot(std::min(dot_rows, rows - row), std::min(4, here - j), blocks_.k, a_.at(row, 0),
-                      a_.stride, b_.at(col + j, 0), b_.stride, tile + row * strip + j, strip);
+            gemm_.dot(std::min(dot_rows, rows - row), columns, blocks_.k, a_.at(row, 0), a_.stride, from,
+                      b_.blocks ? blocks_.k : b_.stride, tile + row * strip + j, strip);
+        }
         if (alpha_ != 1.0f)
           for (float& value : tile) value *= alpha_;
         finish(tile, strip, 0, rows, col, here);
@@ -263,6 +270,17 @@ void multiply_packed(MatrixView<const T> a, const PackedMatrix<T>& b, MatrixView
 }
 
 template <class T>
+void multiply_blocks(MatrixView<const T> a, const BlockView& b, MatrixView<T> c, const MatmulOptions& options,
+                     const GemmEpilogue<T>& epilogue) {
+  const std::int64_t rows = options.transpose_a ? a.cols : a.rows, k = options.transpose_a ? a.rows : a.cols;
+  const std::int64_t cols = options.transpose_b ? b.rows : b.cols;
+  if (rows == 0 || cols == 0) return;
+  Product<T, T>(kernels(), rows, cols, k, {a.data, a.stride, !options.transpose_a},
+                {nullptr, 0, options.transpose_b, b}, c, options, epilogue)
+      .run(nullptr);
+}
+
+template <class T>
 PackedMatrix<T>::PackedMatrix(MatrixView<const T> b, bool transposed)
     : rows_(transposed ? b.cols : b.rows), cols_(transposed ? b.rows : b.cols), isa_(active_isa()) {
   const Product<T, T> product(kernels(isa_), 0, cols_, rows_, {nullptr, 0, true},
@@ -305,6 +323,14 @@ ATTUNE_INLINE void gemm(MatrixView<const float> a, const PackedMatrix<float>& b,
 ATTUNE_INLINE void gemm(MatrixView<const bfloat16> a, const PackedMatrix<bfloat16>& b, MatrixView<bfloat16> c,
                         const MatmulOptions& options, const GemmEpilogue<bfloat16>& epilogue) {
   multiply_packed(a, b, c, options, epilogue);
+}
+ATTUNE_INLINE void gemm(MatrixView<const float> a, const BlockView& b, MatrixView<float> c,
+                        const MatmulOptions& options, const GemmEpilogue<float>& epilogue) {
+  multiply_blocks(a, b, c, options, epilogue);
+}
+ATTUNE_INLINE void gemm(MatrixView<const bfloat16> a, const BlockView& b, MatrixView<bfloat16> c,
+                        const MatmulOptions& options, const GemmEpilogue<bfloat16>& epilogue) {
+  multiply_blocks(a, b, c, options, epilogue);
 }
 
 }  // namespace attune::cpu

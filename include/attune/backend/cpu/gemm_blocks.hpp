@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <attune/backend/cpu/kernel_table.hpp>
+#include <attune/backend/cpu/scratch.hpp>
+#include <attune/backend/view.hpp>
 
 // How matrix products are cut: k in blocks, rows and columns in panels, panels in tasks.
 
@@ -87,12 +89,13 @@ inline std::int64_t words_per_step(const Panels& panels, PanelRange range) {
 }
 
 /// An operand seen from its panels: element (i, k) is data[i * stride + k] (`along_k`) or data[k * stride +
-/// i].
+/// i]; or the same of a matrix in quantised blocks, without data.
 template <class T>
 struct PanelSource {
   const T* data;
   std::int64_t stride;
   bool along_k;
+  BlockView blocks{};
 
   const T* at(std::int64_t i, std::int64_t k) const {
     return data + (along_k ? i * stride + k : k * stride + i);
@@ -110,13 +113,58 @@ struct PackedPanels {
   }
 };
 
+/// Room for `count` elements of a row of blocks with the rest of the blocks that they begin and end in.
+inline std::int64_t block_columns(std::int64_t count) {
+  return (count + 2 * block_elements - 2) / block_elements * block_elements;
+}
+/// Elements of a row from column `col` on, as T: they begin at to[col % 32].
+template <class T>
+void dequantize_row(const GemmKernels<T>& kernels, const BlockView& matrix, std::int64_t row,
+                    std::int64_t col, std::int64_t count, T* to) {
+  const std::int64_t covered = col % block_elements + count;
+  kernels.dequantize(matrix.type, matrix.block(row, col), (covered + block_elements - 1) / block_elements,
+                     to);
+}
+
+/// A source whose rows run across the panels is packed a few steps at a time over all panels, so that each
+/// cache line and page is visited once.
+inline constexpr std::int64_t slab_steps = 16;
+
+/// pack_panels() of a matrix in quantised blocks, of which a few rows at a time exist as T.
+template <class T>
+void pack_block_panels(const GemmKernels<T>& kernels, const PanelSource<T>& source, const Panels& panels,
+                       const KBlocks& blocks, const PackedPanels& to, std::int64_t begin, std::int64_t end) {
+  const std::int64_t first = panels.start(begin), last = std::min(panels.start(end), panels.extent);
+  const std::int64_t slab = source.along_k ? 128 : slab_steps * blocks.group;
+  const std::int64_t stride = block_columns(source.along_k ? slab : last - first);
+  Scratch scratch;
+  T* const buffer = scratch.take<T>(stride * (source.along_k ? panels.base + 1 : slab));
+  for (std::int64_t block = 0; block < blocks.count; ++block) {
+    const std::int64_t size = blocks.size(block);
+    for (std::int64_t k = 0; k < size; k += slab) {
+      const std::int64_t count = std::min(slab, size - k), at = blocks.begin(block) + k;
+      if (!source.along_k)
+        for (std::int64_t row = 0; row < count; ++row)
+          dequantize_row(kernels, source.blocks, at + row, first, last - first, buffer + row * stride);
+      for (std::int64_t panel = begin; panel < end; ++panel) {
+        const std::int64_t start = panels.start(panel);
+        if (source.along_k)
+          for (std::int64_t i = 0; i < panels.filled(panel); ++i)
+            dequantize_row(kernels, source.blocks, start + i, at, count, buffer + i * stride);
+        const std::int64_t offset =
+            source.along_k ? at % block_elements : first % block_elements + start - first;
+        kernels.pack(buffer + offset, stride, source.along_k, panels.width(panel), panels.filled(panel),
+                     count, to.at(panels, blocks, panel, block) + k / blocks.group * panels.width(panel));
+      }
+    }
+  }
+}
+
 /// Packs panels begin .. end of `to`.
 template <class T>
 void pack_panels(const GemmKernels<T>& kernels, const PanelSource<T>& source, const Panels& panels,
                  const KBlocks& blocks, const PackedPanels& to, std::int64_t begin, std::int64_t end) {
-  // A source whose rows run across the panels is read a few rows at a time over all panels, so that each
-  // cache line and page is visited once.
-  constexpr std::int64_t slab_steps = 16;
+  if (source.blocks) return pack_block_panels(kernels, source, panels, blocks, to, begin, end);
   for (std::int64_t block = 0; block < blocks.count; ++block) {
     const std::int64_t size = blocks.size(block);
     const std::int64_t slab = source.along_k ? std::max<std::int64_t>(1, size) : slab_steps * blocks.group;

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include <attune/backend/cpu/isa.hpp>
 #include <attune/backend/op_tags.hpp>
+#include <attune/core/block_type.hpp>
 #include <attune/core/dtype.hpp>
 #include <attune/core/random.hpp>
 
@@ -191,6 +193,8 @@ struct GemmKernels {
   /// cols.
   void (*dot)(int rows, int cols, std::int64_t k, const T* a, std::int64_t a_stride, const T* b,
               std::int64_t b_stride, float* c, std::int64_t c_stride);
+  /// The elements of `count` quantised blocks, 32 each, rounded to T.
+  void (*dequantize)(BlockType type, const std::byte* blocks, std::int64_t count, T* to);
 };
 
 inline constexpr int dot_rows = 4;

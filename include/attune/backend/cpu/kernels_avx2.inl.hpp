@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -34,7 +35,8 @@ namespace attune::cpu::avx2 {
 
 #include <attune/backend/cpu/gemm_kernels.inc>
 
-inline constexpr PanelKernels panel_kernels = {panel_width, panel_weights, panel_weights_backward, panel_dropout};
+inline constexpr PanelKernels panel_kernels = {panel_width, panel_weights, panel_weights_backward,
+                                               panel_dropout};
 
 template <class T>
 inline constexpr ElementKernels<T> elements = element_kernels<T>();

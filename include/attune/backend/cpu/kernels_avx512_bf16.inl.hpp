@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -70,7 +71,8 @@ inline constexpr const GemmKernels<T>& gemm = avx512::gemm<T>;
 template <>
 inline constexpr GemmKernels<bfloat16> gemm<bfloat16> = gemm_kernels<Bfloat16Pairs>();
 
-inline constexpr Kernels kernels = {Isa::avx512_bf16, avx512::philox, avx512::row_kernels, avx512::panel_kernels};
+inline constexpr Kernels kernels = {Isa::avx512_bf16, avx512::philox, avx512::row_kernels,
+                                    avx512::panel_kernels};
 
 }  // namespace attune::cpu::avx512_bf16
 

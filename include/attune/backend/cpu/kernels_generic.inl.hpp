@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -41,7 +42,8 @@ inline void panel_dropout(const PanelDropout& dropout, std::int64_t keys, float*
   }
 }
 
-inline constexpr PanelKernels panel_kernels = {panel_width, panel_weights, panel_weights_backward, panel_dropout};
+inline constexpr PanelKernels panel_kernels = {panel_width, panel_weights, panel_weights_backward,
+                                               panel_dropout};
 
 template <class T>
 inline constexpr ElementKernels<T> elements = element_kernels<T>();

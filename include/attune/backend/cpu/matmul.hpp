@@ -17,6 +17,9 @@ struct Matmul {
       requires(!std::same_as<T, Wide<T>>);
   void linear(MatrixView<const T> x, MatrixView<const T> weight, std::span<const T> bias, Unary activation,
               MatrixView<T> pre_activation, MatrixView<T> y) const;
+  void matmul(MatrixView<const T> a, BlockView b, MatrixView<T> c, MatmulOptions options) const;
+  void linear(MatrixView<const T> x, BlockView weight, std::span<const T> bias, Unary activation,
+              MatrixView<T> pre_activation, MatrixView<T> y) const;
   void linear_activation_backward(Unary activation, MatrixView<const T> saved, MatrixView<const T> dy,
                                   MatrixView<T> dpre, std::span<W> bias_grad, bool accumulate) const;
   void bias_backward(MatrixView<const T> dy, std::span<W> bias_grad, bool accumulate) const;

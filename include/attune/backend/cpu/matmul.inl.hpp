@@ -22,9 +22,9 @@ void Matmul<T>::matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<
   gemm(a, b, c, options);
 }
 
-template <class T>
-void Matmul<T>::linear(MatrixView<const T> x, MatrixView<const T> weight, std::span<const T> bias,
-                       Unary activation, MatrixView<T> pre_activation, MatrixView<T> y) const {
+template <class T, class Weight>
+void linear_with(MatrixView<const T> x, const Weight& weight, std::span<const T> bias, Unary activation,
+                 MatrixView<T> pre_activation, MatrixView<T> y) {
   GemmEpilogue<T> epilogue;
   epilogue.bias = bias.empty() ? nullptr : bias.data();
   epilogue.activation = activation;
@@ -32,6 +32,23 @@ void Matmul<T>::linear(MatrixView<const T> x, MatrixView<const T> weight, std::s
   MatmulOptions options;
   options.transpose_b = true;
   gemm(x, weight, y, options, epilogue);
+}
+
+template <class T>
+void Matmul<T>::linear(MatrixView<const T> x, MatrixView<const T> weight, std::span<const T> bias,
+                       Unary activation, MatrixView<T> pre_activation, MatrixView<T> y) const {
+  linear_with(x, weight, bias, activation, pre_activation, y);
+}
+
+template <class T>
+void Matmul<T>::linear(MatrixView<const T> x, BlockView weight, std::span<const T> bias, Unary activation,
+                       MatrixView<T> pre_activation, MatrixView<T> y) const {
+  linear_with(x, weight, bias, activation, pre_activation, y);
+}
+
+template <class T>
+void Matmul<T>::matmul(MatrixView<const T> a, BlockView b, MatrixView<T> c, MatmulOptions options) const {
+  gemm(a, b, c, options);
 }
 
 template <class T>

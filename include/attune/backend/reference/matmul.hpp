@@ -1,7 +1,9 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <span>
+#include <vector>
 
 #include <attune/backend/backend.hpp>
 #include <attune/backend/reference/common.hpp>
@@ -32,6 +34,18 @@ struct Matmul {
       }
   }
 
+  /// Products with a matrix in blocks: with its elements, one by one.
+  void matmul(MatrixView<const T> a, BlockView b, MatrixView<T> c, MatmulOptions options) const {
+    const std::vector<T> elements = block_elements_of(b);
+    multiply(a, MatrixView<const T>{elements.data(), b.rows, b.cols, b.cols}, c, options);
+  }
+  void linear(MatrixView<const T> x, BlockView weight, std::span<const T> bias, Unary activation,
+              MatrixView<T> pre_activation, MatrixView<T> y) const {
+    const std::vector<T> elements = block_elements_of(weight);
+    linear(x, MatrixView<const T>{elements.data(), weight.rows, weight.cols, weight.cols}, bias, activation,
+           pre_activation, y);
+  }
+
   /// dpre = dy f'(pre), dbias = its column sums
   void linear_activation_backward(Unary activation, MatrixView<const T> saved, MatrixView<const T> dy,
                                   MatrixView<T> dpre, std::span<W> bias_grad, bool accumulate) const {
@@ -58,6 +72,15 @@ struct Matmul {
   }
 
  private:
+  static std::vector<T> block_elements_of(const BlockView& matrix) {
+    std::vector<T> elements;
+    for (std::int64_t row = 0; row < matrix.rows; ++row)
+      for (std::int64_t col = 0; col < matrix.cols; ++col)
+        elements.push_back(static_cast<T>(
+            block_element(matrix.type, matrix.block(row, col), static_cast<int>(col % block_elements))));
+    return elements;
+  }
+
   template <class C>
   static void multiply(MatrixView<const T> a, MatrixView<const T> b, MatrixView<C> c,
                        const MatmulOptions& options) {

@@ -67,8 +67,8 @@ class Reference : public KernelOverloads<reference::Groups, float, bfloat16, dou
   friend bool operator==(const Reference&, const Reference&) { return true; }
 };
 
-static_assert(BackendFor<Reference, double>);
-static_assert(BackendFor<Reference, float>);
-static_assert(BackendFor<Reference, bfloat16>);
+static_assert(BackendFor<Reference, double> && BlockOps<Reference, double>);
+static_assert(BackendFor<Reference, float> && BlockOps<Reference, float>);
+static_assert(BackendFor<Reference, bfloat16> && BlockOps<Reference, bfloat16>);
 
 }  // namespace attune
