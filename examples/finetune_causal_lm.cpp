@@ -21,6 +21,7 @@ const std::map<std::string, Format> formats{
 
 struct Options : TrainingOptions {
   std::string lora, format = "text";
+  bool quantized = false;
 };
 
 attune::CausalLmDataset read_data(const Options& options, const attune::Tokenizer& tokenizer,
@@ -76,7 +77,8 @@ void finetune(const Options& options, B device) {
   if (!options.eval.empty()) eval_data = read_data(options, tokenizer, options.eval);
 
   const bool adapts = !options.lora.empty();
-  auto model = Model::from_pretrained(options.model, {.seed = options.seed, .frozen = adapts}, device);
+  auto model = Model::from_pretrained(options.model, {.seed = options.seed, .frozen = adapts, .quantized = options.quantized},
+                                      device);
   std::optional<attune::LoraAdapter<Model>> lora;
   if (adapts) lora.emplace(model, parse_lora(options.lora, options.model), "default", options.seed);
   if (!adapts && options.freeze_layers > 0) model.freeze_layers(options.freeze_layers);
@@ -123,6 +125,8 @@ int main(int argc, char** argv) {
   app.add_option(
       "--lora", options.lora,
       "Train an adapter alone, such as r=8,alpha=16,target=q_proj,v_proj; also dropout=, dora=1, rslora=1");
+  app.add_flag("--quantized", options.quantized,
+               "With --lora: keep the linear layers in the blocks of a GGUF file (Q8_0, Q4_0, Q4_1)");
   CLI11_PARSE(app, argc, argv);
   return run_example("finetune_causal_lm", [&] {
     with_device_and_precision(options, [&]<class B, class T>(B device, T) {
