@@ -27,7 +27,7 @@ struct DoraScaleOp {
     const MatrixView<T> own = columns(input);
     factors = Detached<W, B>(device, m.shape());
     device.binary(Binary::divide, row(m, 1), row(lengths, 1),
-                  MatrixView<W>(factors.data(), 1, m.size(), m.size()));
+                  MatrixView<W>{factors.data(), 1, m.size(), m.size()});
     const Detached<W, B> z = wide_copy<T>(device, own);
     by_row(Binary::subtract, z);
     device.binary(Binary::multiply, matrix(z), row(factors, own.rows), z.matrix());
@@ -51,7 +51,7 @@ struct DoraScaleOp {
       device.bias_backward(matrix(z), sums.span(), false);
       dm.write([&](const Detached<W, B>& out) {
         device.binary(Binary::divide, row(sums, 1), row(magnitude.get(), 1),
-                      MatrixView<W>(out.data(), 1, out.size(), out.size()));
+                      MatrixView<W>{out.data(), 1, out.size(), out.size()});
       });
     }
     if (!dx) return;
