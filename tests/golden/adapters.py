@@ -16,6 +16,7 @@ import zlib
 import generate as base
 import numpy as np
 import peft
+import peft.optimizers
 import torch
 import transformers
 from safetensors import safe_open
