@@ -7,6 +7,7 @@
 #include <attune/backend/reference/reference.hpp>
 #include <attune/formats/gguf_convert.hpp>
 #include <attune/peft/lora.hpp>
+#include <attune/train/checkpoint.hpp>
 
 #include <cmath>
 #include <string>
@@ -151,6 +152,35 @@ TEST_CASE("qlora: blocks take the memory of blocks, and no float copy is ever ma
     kept += parameter.state->value.bytes();
   }
   CHECK(kept > 20000);
+}
+
+TEST_CASE("qlora: a training checkpoint holds the blocks, and a run goes on from it") {
+  const TemporaryDirectory directory;
+  const std::string path = write_gguf(directory, BlockType::q8_0);
+  using Model = LlamaForCausalLM<bfloat16, Cpu>;
+  const Batch batch = text_batch({random_tokens(7, 1)});
+  std::vector<float> losses;
+  for (const bool resumed : {false, true}) {
+    Model model = Model::from_pretrained(path, {.frozen = true, .quantized = true});
+    const LoraAdapter<Model> lora(model, lora_config());
+    AdamW<Cpu> optimizer(model.parameters(), {.lr = 1e-2});
+    TrainingCheckpoints<Cpu> checkpoints(directory.path() + "/run", model.parameters(), optimizer);
+    const auto step = [&] {
+      optimizer.zero_grad();
+      auto loss = model(batch).loss;
+      loss.backward();
+      optimizer.step();
+      return loss.item();
+    };
+    if (resumed) {
+      CHECK(checkpoints.load_latest().has_value());
+    } else {
+      step();
+      checkpoints.save();
+    }
+    losses.push_back(step());
+  }
+  CHECK(losses[0] == losses[1]);
 }
 
 TEST_CASE("qlora: merging dequantises, and a model is saved with its elements") {

@@ -42,8 +42,8 @@ struct LoadedCheckpoint {
 ///     checkpoints.save();
 ///
 /// A checkpoint is one safetensors file, "checkpoint-<step>.safetensors", written under a temporary name,
-/// flushed and renamed: it is complete or not there. It holds the float masters (the rounded values of frozen
-/// parameters), the optimizer's moments, and in its metadata the optimizer's, the schedule's and the loader's
+/// flushed and renamed: it is complete or not there. It holds the float masters (the rounded values or
+/// quantised blocks of frozen parameters), the optimizer's moments, and in its metadata the optimizer's, the schedule's and the loader's
 /// state, seed and step of the run, and values of the user's. The directory belongs to one run. What was
 /// given to the constructor and to add() must outlive this object and not be moved meanwhile.
 template <class B>
