@@ -17,9 +17,10 @@ namespace attune {
 
 namespace detail {
 
-/// y += s d(x) A^T B^T, into y's own memory (its producer keeps nothing of it), with d the dropout. With
-/// h = d(x) A^T and g = dy: dB = s g^T h, dh = s g B, dA = dh^T d(x), dx = d'(dh A). A [r, K], B [M, r]; y's
-/// columns from `column` on. All products are in W = Wide<T>.
+/// y += s (B h)^T, into y's own memory (its producer keeps nothing of it), with h = A d(x)^T [r, N] and d the
+/// dropout. With g = dy: dB = s (h g)^T, dh = s B^T g^T, dA = dh d(x), dx = d'(dh^T A). A [r, K], B [M, r];
+/// y's columns from `column` on. All products are in W = Wide<T>; the small side r is their rows, where it
+/// takes no more than its own arithmetic.
 template <class T, class B>
 struct LoraOp {
   static constexpr const char* name = "lora";
@@ -36,19 +37,19 @@ struct LoraOp {
     const B& device = y.device();
     const Detached<T, B> rows = input.has_matrix() ? input : input.clone();
     const std::int64_t count = rows.matrix().rows;
-    h = Detached<W, B>(device, {count, down.shape()[0]});
+    h = Detached<W, B>(device, {down.shape()[0], count});
     {
       const Detached<W, B> wide = wide_input(rows);
-      device.matmul(const_matrix(wide), const_matrix(down), h.matrix(), {.transpose_b = true});
+      device.matmul(const_matrix(down), const_matrix(wide), h.matrix(), {.transpose_b = true});
     }
     const MatrixView<T> out = y.matrix().columns(column, column + up.shape()[0]);
     if constexpr (std::is_same_v<T, W>) {
       device.matmul(const_matrix(h), const_matrix(up), out,
-                    {.transpose_b = true, .alpha = scale, .beta = 1.0f});
+                    {.transpose_a = true, .transpose_b = true, .alpha = scale, .beta = 1.0f});
     } else {
       const Detached<W, B> sum = wide_copy<T>(device, out);
       device.matmul(const_matrix(h), const_matrix(up), sum.matrix(),
-                    {.transpose_b = true, .alpha = scale, .beta = 1.0f});
+                    {.transpose_a = true, .transpose_b = true, .alpha = scale, .beta = 1.0f});
       narrow_into<T>(sum, out);
     }
     if (needs.any) {
@@ -74,18 +75,19 @@ struct LoraOp {
       wide_gradient = wide_copy<T>(device, own);
       g = const_matrix(wide_gradient);
     }
-    if (db) {
-      const float beta = db.beta();
-      device.matmul(g, const_matrix(h), db.target().matrix(),
-                    {.transpose_a = true, .alpha = scale, .beta = beta});
-    }
+    if (db)
+      db.write([&](const Detached<W, B>& out) {
+        const Detached<W, B> transposed(device, {up.shape()[1], up.shape()[0]});
+        device.matmul(const_matrix(h), g, transposed.matrix(), {.alpha = scale});
+        device.copy_strided({transposed.data(), up.shape(), {1, up.shape()[0]}}, out.view(), false);
+      });
     const Detached<W, B> dh(device, h.shape());
-    device.matmul(g, const_matrix(up), dh.matrix(), {.alpha = scale});
+    device.matmul(const_matrix(up), g, dh.matrix(),
+                  {.transpose_a = true, .transpose_b = true, .alpha = scale});
     if (da) {
       const float beta = da.beta();
       const Detached<W, B> wide = wide_input(x.get());
-      device.matmul(const_matrix(dh), const_matrix(wide), da.target().matrix(),
-                    {.transpose_a = true, .beta = beta});
+      device.matmul(const_matrix(dh), const_matrix(wide), da.target().matrix(), {.beta = beta});
     }
     if (dx) input_gradient(dh, down, dx);
     if (dbase) dbase.adopt(dy);
@@ -112,13 +114,14 @@ struct LoraOp {
     if constexpr (std::is_same_v<T, W>) {
       if (!mask) {
         const float beta = dx.beta();
-        device.matmul(const_matrix(dh), const_matrix(down), dx.target().matrix(), {.beta = beta});
+        device.matmul(const_matrix(dh), const_matrix(down), dx.target().matrix(),
+                      {.transpose_a = true, .beta = beta});
         return;
       }
     }
     dx.write([&](const Detached<T, B>& out) {
-      const Detached<W, B> wide(device, {dh.shape()[0], down.shape()[1]});
-      device.matmul(const_matrix(dh), const_matrix(down), wide.matrix(), {});
+      const Detached<W, B> wide(device, {dh.shape()[1], down.shape()[1]});
+      device.matmul(const_matrix(dh), const_matrix(down), wide.matrix(), {.transpose_a = true});
       if constexpr (std::is_same_v<T, W>) {
         device.dropout(const_matrix(wide), mask.view, out.matrix());
       } else {
