@@ -279,8 +279,8 @@ TEST_CASE("lora: PEFT's adapters of one model are switched, merged and taken out
   const auto of_peft = [&](const char* name) {
     return inputs.pack(Expected(adapter_path(name)).numbers("output.logits"));
   };
-  const auto close = [](const std::vector<double>& a, const std::vector<double>& b) {
-    return golden::largest_difference(a, b) < 1e-5;
+  const auto close = [](const std::vector<double>& a, const std::vector<double>& b, double bound = 1e-5) {
+    return golden::largest_difference(a, b) < bound;
   };
   const auto plain = logits(), first_logits = of_peft("llama_rslora_all"),
              second_logits = of_peft("llama_dora");
@@ -294,14 +294,16 @@ TEST_CASE("lora: PEFT's adapters of one model are switched, merged and taken out
   second.unmerge();
   second.deactivate();
   first.activate();
-  CHECK(close(logits(), first_logits));
+  const double rounded =
+      2e-5;  // unmerging DoRA divides and subtracts: the weights are not the old ones bit for bit
+  CHECK(close(logits(), first_logits, rounded));
   first.merge();
-  CHECK(close(logits(), first_logits));
+  CHECK(close(logits(), first_logits, rounded));
   first.unmerge();
   first.deactivate();
-  CHECK(close(logits(), plain));
+  CHECK(close(logits(), plain, rounded));
   second.activate();
-  CHECK(close(logits(), second_logits));
+  CHECK(close(logits(), second_logits, rounded));
 }
 
 TEST_CASE("lora_plus: learning rates and weight decays are PEFT's") {
