@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstddef>
+#include <mutex>
+#include <string>
+
+#include <attune/backend/cuda/device_memory.hpp>
+
+struct CUstream_st;
+struct CUevent_st;
+
+namespace attune::cuda {
+
+/// How many devices can be used now.
+int device_count();
+/// Why device_count() is 0, for people: no driver, a driver that is too old, no device.
+std::string why_no_device();
+
+/// Pinned host memory through which small uploads pass, so that the caller may change its copy at once and
+/// does not wait for the device. A ring of sections; a section is used again when the copies out of it are
+/// done.
+class StagingBuffer {
+ public:
+  static constexpr std::size_t section_bytes = std::size_t{1} << 19;
+  static constexpr int sections = 8;
+
+  StagingBuffer() = default;
+  StagingBuffer(const StagingBuffer&) = delete;
+  StagingBuffer& operator=(const StagingBuffer&) = delete;
+
+  /// Copies at most section_bytes from host to device in the stream's order.
+  void upload(void* device, const void* host, std::size_t bytes, CUstream_st* stream);
+
+ private:
+  void next_section(CUstream_st* stream);
+
+  std::mutex mutex_;
+  char* memory_ = nullptr;
+  CUevent_st* done_[sections] = {};
+  int section_ = 0;
+  std::size_t used_ = 0;
+};
+
+/// A device: its stream, in which all work of this library runs in order, and its memory. One for each device
+/// in a process, made at first use and never destroyed.
+class Context {
+ public:
+  /// Throws DeviceError that says what is missing.
+  static Context& of(int ordinal);
+
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  int ordinal() const { return ordinal_; }
+  /// The device's name as NVIDIA gives it.
+  const std::string& device_name() const { return name_; }
+  /// Of which kernels make as many blocks as keep the device busy.
+  int multiprocessors() const { return multiprocessors_; }
+  CUstream_st* stream() const { return stream_; }
+  DeviceMemory& memory() { return memory_; }
+
+  void upload(void* device, const void* host, std::size_t bytes);
+  void download(void* host, const void* device, std::size_t bytes);
+  void copy(void* to, const void* from, std::size_t bytes);
+  void zero(void* device, std::size_t bytes);
+  /// Waits for all work.
+  void synchronize();
+
+ private:
+  explicit Context(int ordinal);
+
+  const int ordinal_;
+  std::string name_;
+  int multiprocessors_ = 1;
+  CUstream_st* stream_ = nullptr;
+  DeviceMemory memory_;
+  StagingBuffer staging_;
+};
+
+/// Workspace for the kernels that are launched while it lives.
+template <class T>
+class Workspace {
+ public:
+  Workspace(Context& context, std::size_t count)
+      : context_(context),
+        bytes_(count * sizeof(T)),
+        data_(static_cast<T*>(context.memory().allocate(bytes_))) {}
+  ~Workspace() { context_.memory().deallocate(data_, bytes_); }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  T* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  Context& context_;
+  std::size_t bytes_;
+  T* data_;
+};
+
+}  // namespace attune::cuda

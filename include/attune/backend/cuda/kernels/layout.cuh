@@ -1,0 +1,187 @@
+#pragma once
+
+#include <concepts>
+
+#include <attune/backend/cuda/kernels/common.cuh>
+
+// Copies, casts, and rows by number: see Layout in backend.hpp.
+
+namespace attune::cuda {
+
+/// Extents and strides of a copy, with as few dimensions as there can be.
+struct CopyDims {
+  int rank = 0;
+  int64_t extent[Shape::max_rank], from[Shape::max_rank], to[Shape::max_rank];
+};
+
+/// Drops extents of 1 and joins dimensions that lie as one in both arrays.
+inline CopyDims copy_dims(const Shape& shape, const Shape& from, const Shape& to) {
+  CopyDims dims;
+  for (int dim = 0; dim < shape.rank(); ++dim) {
+    if (shape[dim] == 1) continue;
+    const int last = dims.rank - 1;
+    if (last >= 0 && dims.from[last] == shape[dim] * from[dim] && dims.to[last] == shape[dim] * to[dim]) {
+      dims.extent[last] *= shape[dim];
+      dims.from[last] = from[dim];
+      dims.to[last] = to[dim];
+    } else {
+      dims.extent[dims.rank] = shape[dim];
+      dims.from[dims.rank] = from[dim];
+      dims.to[dims.rank++] = to[dim];
+    }
+  }
+  return dims;
+}
+
+template <class S>
+__global__ void __launch_bounds__(span_threads)
+    copy_strided_kernel(const S* from, S* to, CopyDims dims, int64_t count, bool accumulate) {
+  for (int64_t i = int64_t{blockIdx.x} * span_threads + threadIdx.x; i < count;
+       i += int64_t{gridDim.x} * span_threads) {
+    int64_t rest = i, at_from = 0, at_to = 0;
+    for (int dim = dims.rank - 1; dim >= 0; --dim) {
+      const int64_t outer = rest / dims.extent[dim], index = rest - outer * dims.extent[dim];
+      at_from += index * dims.from[dim];
+      at_to += index * dims.to[dim];
+      rest = outer;
+    }
+    to[at_to] = accumulate ? from_float<S>(to_float(to[at_to]) + to_float(from[at_from])) : from[at_from];
+  }
+}
+
+template <class From, class To>
+struct Cast {
+  const From* from;
+  To* to;
+  __device__ void operator()(int64_t at, int64_t count) const {
+    const int64_t end = count < pack_size<To> ? count : pack_size<To>;
+    for (int64_t k = 0; k < end; ++k) to[at + k] = from_float<To>(to_float(from[at + k]));
+  }
+};
+
+template <class S>
+struct Fill {
+  S* y;
+  float value;
+  bool aligned;
+  __device__ void operator()(int64_t at, int64_t count) const {
+    Pack<S> pack;
+    for (float& element : pack.v) element = value;
+    store_pack(y + at, pack, count, aligned);
+  }
+};
+
+template <class S>
+struct GatherRows {
+  Rows<const S> table;
+  const int32_t* ids;
+  Rows<S> rows;
+  bool accumulate;
+  __device__ void operator()(int64_t row, int64_t column, int64_t count) const {
+    Pack<S> pack = load_pack(table.row(ids[row]) + column, count, table.aligned);
+    if (accumulate) {
+      const Pack<S> before = load_pack(rows.row(row) + column, count, rows.aligned);
+      for (int k = 0; k < Pack<S>::size; ++k) pack.v[k] += before.v[k];
+    }
+    store_pack(rows.row(row) + column, pack, count, rows.aligned);
+  }
+};
+
+struct ZeroRows {
+  Rows<float> rows;
+  __device__ void operator()(int64_t row, int64_t column, int64_t count) const {
+    store_pack(rows.row(row) + column, Pack<float>{}, count, rows.aligned);
+  }
+};
+
+inline constexpr int scatter_threads = 128;
+
+/// sums[ids[i]] += rows[i] without atomics, in the order of i. Grid: (number of rows, pieces of
+/// scatter_threads packs). The block of the first row of an id adds all rows of that id; the others have
+/// nothing to do.
+template <class S>
+__global__ void __launch_bounds__(scatter_threads)
+    scatter_add_rows_kernel(Rows<const S> rows, const int32_t* ids, Rows<float> sums, int count,
+                            int64_t cols) {
+  const int first = static_cast<int>(blockIdx.x), lane = static_cast<int>(threadIdx.x % 32);
+  const int32_t id = ids[first];
+  if (id < 0) return;
+  // Every warp looks for itself, so there is nothing to wait for.
+  for (int begin = 0; begin < first; begin += 32) {
+    const int i = begin + lane;
+    const bool same = i < first && ids[i] == id;
+    const unsigned found = port::ballot(same);
+    if (found != 0) return;
+  }
+  const int64_t column = (int64_t{blockIdx.y} * scatter_threads + threadIdx.x) * pack_size<S>;
+  const bool mine = column < cols;
+  float sum[pack_size<S>];
+  for (int k = 0; k < pack_size<S>; ++k) sum[k] = mine && column + k < cols ? sums.row(id)[column + k] : 0.0f;
+  for (int begin = first; begin < count; begin += 32) {
+    const int i = begin + lane;
+    const bool same = i < count && ids[i] == id;
+    unsigned found = port::ballot(same);
+    while (found != 0) {
+      const int row = begin + port::lowest_bit(found);
+      found &= found - 1;
+      if (!mine) continue;
+      const Pack<S> pack = load_pack(rows.row(row) + column, cols - column, rows.aligned);
+      for (int k = 0; k < pack_size<S>; ++k) sum[k] += pack.v[k];
+    }
+  }
+  for (int k = 0; k < pack_size<S>; ++k)
+    if (mine && column + k < cols) sums.row(id)[column + k] = sum[k];
+}
+
+template <class T>
+void Layout<T>::copy_strided(StridedView<const T> from, StridedView<T> to, bool accumulate) const {
+  const std::int64_t count = from.shape.size();
+  if (count == 0) return;
+  Context& context = context_of(*this);
+  const CopyDims dims = copy_dims(from.shape, from.strides, to.strides);
+  const auto config = launch_config(context, grid_for(ceil_div(count, span_threads)), span_threads);
+  check(ATTUNE_LAUNCH(config, copy_strided_kernel<Scalar<T>>, raw(from.data), raw(to.data), dims, count,
+                      accumulate),
+        "copy_strided");
+}
+
+template <class T>
+void Layout<T>::cast(std::span<const T> from, std::span<W> to) const {
+  launch_over_span<W>(context_of(*this), static_cast<std::int64_t>(from.size()),
+                      Cast<Scalar<T>, W>{raw(from.data()), to.data()});
+}
+
+template <class T>
+void Layout<T>::cast(std::span<const W> from, std::span<T> to) const requires(!std::same_as<T, Wide<T>>) {
+  launch_over_span<Scalar<T>>(context_of(*this), static_cast<std::int64_t>(from.size()),
+                              Cast<W, Scalar<T>>{from.data(), raw(to.data())});
+}
+
+template <class T>
+void Layout<T>::fill(std::span<T> y, double value) const {
+  launch_over_span<Scalar<T>>(
+      context_of(*this), static_cast<std::int64_t>(y.size()),
+      Fill<Scalar<T>>{raw(y.data()), static_cast<float>(value), is_aligned16(y.data())});
+}
+
+template <class T>
+void Layout<T>::gather_rows(MatrixView<const T> table, std::span<const std::int32_t> ids, MatrixView<T> rows,
+                            bool accumulate) const {
+  launch_over_rows<Scalar<T>>(context_of(*this), rows.rows, rows.cols,
+                              GatherRows<Scalar<T>>{rows_of(table), ids.data(), rows_of(rows), accumulate});
+}
+
+template <class T>
+void Layout<T>::scatter_add_rows(MatrixView<const T> rows, std::span<const std::int32_t> ids,
+                                 MatrixView<W> sums, bool accumulate) const {
+  Context& context = context_of(*this);
+  if (!accumulate) launch_over_rows<float>(context, sums.rows, sums.cols, ZeroRows{rows_of(sums)});
+  if (rows.rows == 0 || rows.cols == 0) return;
+  const auto pieces = static_cast<unsigned>(ceil_div(rows.cols, scatter_threads * pack_size<Scalar<T>>));
+  const auto config = launch_config(context, dim3(static_cast<unsigned>(rows.rows), pieces), scatter_threads);
+  check(ATTUNE_LAUNCH(config, scatter_add_rows_kernel<Scalar<T>>, rows_of(rows), ids.data(), rows_of(sums),
+                      static_cast<int>(rows.rows), rows.cols),
+        "scatter_add_rows");
+}
+
+}  // namespace attune::cuda

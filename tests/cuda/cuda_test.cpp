@@ -1,0 +1,31 @@
+// The kernels of the CUDA backend against the reference, in the emulator.
+#include <doctest/doctest.h>
+
+#include "emulated.hpp"
+#include "suites/conformance.hpp"
+#include "suites/kernel_cases_rows.hpp"
+#include "suites/kernel_cases_sequence.hpp"
+
+using namespace attune;
+using namespace attune::testing;
+
+namespace {
+
+const KernelTable<Cuda>& table() {
+  static const KernelTable<Cuda> all = [] {
+    KernelTable<Cuda> result;
+    add_layout_cases(result);
+    add_elementwise_cases(result);
+    return result;
+  }();
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("Cuda: every kernel in float is within its bound of the reference") {
+  check_against_reference<float>(emulated_device(), table());
+}
+TEST_CASE("Cuda: every kernel in bfloat16 is within its bound of the reference") {
+  check_against_reference<bfloat16>(emulated_device(), table());
+}
