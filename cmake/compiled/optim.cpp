@@ -1,1 +1,3 @@
+#include <attune/optim/instances.hpp>
+
 #include <attune/optim/schedule.inl.hpp>

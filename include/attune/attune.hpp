@@ -23,6 +23,7 @@
 #include <attune/models/distilbert.hpp>
 #include <attune/models/instances.hpp>
 #include <attune/optim/adamw.hpp>
+#include <attune/optim/instances.hpp>
 #include <attune/optim/schedule.hpp>
 #include <attune/optim/sgd.hpp>
 #include <attune/text/bert_tokenizer.hpp>

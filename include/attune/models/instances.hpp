@@ -10,7 +10,6 @@
 #include <attune/backend/cpu/cpu.hpp>
 #include <attune/models/bert.hpp>
 #include <attune/models/distilbert.hpp>
-#include <attune/optim/adamw.hpp>
 
 #ifdef ATTUNE_COMPILING
 #define ATTUNE_INSTANCE template
@@ -42,8 +41,6 @@ ATTUNE_ENCODER_INSTANCE(EncoderForMaskedLM, BertFamily, bfloat16);
 ATTUNE_ENCODER_INSTANCE(EncoderForSentenceEmbedding, BertFamily, bfloat16);
 ATTUNE_ENCODER_INSTANCE(EncoderForSequenceClassification, DistilBertFamily, bfloat16);
 
-ATTUNE_INSTANCE class Optimizer<Cpu>;
-ATTUNE_INSTANCE class AdamW<Cpu>;
 ATTUNE_INSTANCE class Tensor<float, Cpu>;
 ATTUNE_INSTANCE class Tensor<bfloat16, Cpu>;
 
