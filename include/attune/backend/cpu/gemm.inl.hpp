@@ -215,9 +215,8 @@ class Product {
           for (int i = 0; b_.blocks && i < columns; ++i)
             dequantize_row(gemm_, b_.blocks, col + j + i, 0, blocks_.k, buffer + i * blocks_.k);
           const T* const from = b_.blocks ? buffer : b_.at(col + j, 0);
-          for (int row = 0; row < rows; row += dot_rows)
-            gemm_.dot(std::min(dot_rows, rows - row), columns, blocks_.k, a_.at(row, 0), a_.stride, from,
-                      b_.blocks ? blocks_.k : b_.stride, tile + row * strip + j, strip);
+          gemm_.dot(rows, columns, blocks_.k, a_.at(0, 0), a_.stride, from, b_.blocks ? blocks_.k : b_.stride,
+                    tile + j, strip);
         }
         if (alpha_ != 1.0f)
           for (float& value : tile) value *= alpha_;

@@ -189,15 +189,12 @@ struct GemmKernels {
   /// c = alpha * a b + beta * c for panels a [steps][panel_rows], b [steps][cols]; beta = 0 does not read c.
   void (*micro)(int panel_rows, std::int64_t steps, const float* a, const float* b, float* c,
                 std::int64_t c_stride, float alpha, float beta);
-  /// c[i * c_stride + j] = sum_k a[i * a_stride + k] * b[j * b_stride + k] for i < rows <= dot_rows, j <
-  /// cols.
+  /// c[i * c_stride + j] = sum_k a[i * a_stride + k] * b[j * b_stride + k] for i < rows, j < cols.
   void (*dot)(int rows, int cols, std::int64_t k, const T* a, std::int64_t a_stride, const T* b,
               std::int64_t b_stride, float* c, std::int64_t c_stride);
   /// The elements of `count` quantised blocks, 32 each, rounded to T.
   void (*dequantize)(BlockType type, const std::byte* blocks, std::int64_t count, T* to);
 };
-
-inline constexpr int dot_rows = 4;
 
 /// All kernels of one instruction set. Those of an element type are compiled where that type is computed
 /// with.
