@@ -2,6 +2,7 @@
 // features].
 #include <CLI/CLI.hpp>
 #include <attune/attune.hpp>
+#include <attune/text/auto_tokenizer.hpp>
 
 #include <cstdio>
 #include <fstream>
@@ -11,7 +12,7 @@ namespace {
 template <class Model, class B>
 void embed(const std::string& model_dir, const std::string& input, const std::string& output,
            std::int64_t max_length, B device) {
-  const auto tokenizer = attune::BertTokenizer::from_pretrained(model_dir);
+  const auto tokenizer = attune::AutoTokenizer::from_pretrained(model_dir);
   auto model = Model::from_pretrained(model_dir, {}, device);
   if (max_length == 0) max_length = model.max_seq_length();
   model.eval();

@@ -1,5 +1,5 @@
-// Fine-tunes a BERT or DistilBERT to classify sentences or pairs of sentences, evaluates it, and saves a
-// directory that transformers loads.
+// Fine-tunes a BERT, RoBERTa or DistilBERT to classify sentences or pairs of sentences, evaluates it, and
+// saves a directory that transformers loads.
 #include "training.hpp"
 
 namespace {
@@ -60,7 +60,7 @@ void write_report(const Options& options, const std::string& log,
 
 template <class Family, class T, class B>
 void finetune(const Options& options, B device) {
-  const auto tokenizer = attune::BertTokenizer::from_pretrained(options.model);
+  const auto tokenizer = attune::AutoTokenizer::from_pretrained(options.model);
   const attune::TextClassificationDataset dataset(tokenizer, options.train, options.dataset({}));
   std::optional<attune::TextClassificationDataset> eval_data;
   if (!options.eval.empty()) eval_data.emplace(tokenizer, options.eval, options.dataset(dataset.id2label()));
@@ -95,7 +95,7 @@ void finetune(const Options& options, B device) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Fine-tunes a BERT or DistilBERT to classify sentences or pairs of sentences.");
+  CLI::App app("Fine-tunes a BERT, RoBERTa or DistilBERT to classify sentences or pairs of sentences.");
   Options options;
   options.add_to(app);
   app.add_option("--text-column", options.text_column, "Name or number (from 0) of the text's column");

@@ -25,7 +25,7 @@ struct Options : TrainingOptions {
 
 template <class Family, class T, class B>
 void finetune(const Options& options, B device) {
-  const auto tokenizer = attune::BertTokenizer::from_pretrained(options.model);
+  const auto tokenizer = attune::AutoTokenizer::from_pretrained(options.model);
   const attune::SentencePairDataset dataset(tokenizer, options.train, options.dataset());
   std::optional<attune::SentencePairDataset> eval_data;
   if (!options.eval.empty()) eval_data.emplace(tokenizer, options.eval, options.dataset());

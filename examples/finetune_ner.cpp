@@ -1,4 +1,4 @@
-// Fine-tunes a BERT or DistilBERT to tag words (named entities) from CoNLL columns or JSON lines.
+// Fine-tunes a BERT, RoBERTa or DistilBERT to tag words (named entities) from CoNLL columns or JSON lines.
 #include "training.hpp"
 
 namespace {
@@ -9,7 +9,7 @@ struct Options : TrainingOptions {
 
 template <class Family, class T, class B>
 void finetune(const Options& options, B device) {
-  const auto tokenizer = attune::BertTokenizer::from_pretrained(options.model);
+  const auto tokenizer = attune::AutoTokenizer::from_pretrained(options.model);
   const attune::TokenClassificationDataset dataset(
       tokenizer, options.train, {.labels = options.tags, .max_length = options.max_length});
   std::optional<attune::TokenClassificationDataset> eval_data;
@@ -57,7 +57,8 @@ void finetune(const Options& options, B device) {
 
 int main(int argc, char** argv) {
   CLI::App app(
-      "Fine-tunes a BERT or DistilBERT to tag words, from CoNLL columns or JSON lines with tokens and tags.");
+      "Fine-tunes a BERT, RoBERTa or DistilBERT to tag words, from CoNLL columns or JSON lines with tokens "
+      "and tags.");
   Options options;
   options.add_to(app);
   app.add_option("--tags", options.tags,

@@ -1,6 +1,7 @@
 // Classifies each line of a text file with a fine-tuned model and writes JSON lines: label, score, logits.
 #include <CLI/CLI.hpp>
 #include <attune/attune.hpp>
+#include <attune/text/auto_tokenizer.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -13,7 +14,7 @@ namespace {
 template <class Model, class B>
 void predict(const std::string& model_dir, const std::string& input, std::ostream& output,
              std::int64_t max_length, B device) {
-  const auto tokenizer = attune::BertTokenizer::from_pretrained(model_dir);
+  const auto tokenizer = attune::AutoTokenizer::from_pretrained(model_dir);
   auto model = Model::from_pretrained(model_dir, {}, device);
   if (!model.load_report().missing.empty())
     throw attune::ConfigError(model_dir +

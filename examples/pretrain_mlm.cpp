@@ -1,4 +1,5 @@
-// Goes on with the pretraining of a BERT or DistilBERT on lines of text: masked tokens are predicted.
+// Goes on with the pretraining of a BERT, RoBERTa or DistilBERT on lines of text: masked tokens are
+// predicted.
 #include "training.hpp"
 
 #include <cmath>
@@ -11,7 +12,7 @@ struct Options : TrainingOptions {
 
 template <class Family, class T, class B>
 void pretrain(const Options& options, B device) {
-  const auto tokenizer = attune::BertTokenizer::from_pretrained(options.model);
+  const auto tokenizer = attune::AutoTokenizer::from_pretrained(options.model);
   attune::MaskedLanguageModelingOptions data_options;
   data_options.max_length = options.max_length;
   data_options.masking = {.mlm_probability = options.mlm_probability, .seed = options.seed};
@@ -57,7 +58,8 @@ void pretrain(const Options& options, B device) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Goes on with the pretraining of a BERT or DistilBERT on a text file, one text a line.");
+  CLI::App app(
+      "Goes on with the pretraining of a BERT, RoBERTa or DistilBERT on a text file, one text a line.");
   Options options;
   options.add_to(app);
   app.add_option("--mlm-probability", options.mlm_probability, "Share of the tokens to predict")

@@ -2,7 +2,6 @@
 // line of ids.
 #include <cstdio>
 #include <exception>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -12,8 +11,7 @@
 #include <CLI/CLI.hpp>
 
 #include <attune/core/error.hpp>
-#include <attune/text/bert_tokenizer.hpp>
-#include <attune/text/tokenizer.hpp>
+#include <attune/text/auto_tokenizer.hpp>
 
 namespace {
 
@@ -39,8 +37,7 @@ std::ifstream open(const std::string& path) {
 }
 
 /// Prints the text of each line of ids, with backslashes before line ends and backslashes that are in it.
-template <class Tokenizer>
-void detokenize(const Tokenizer& tokenizer, const std::string& input) {
+void detokenize(const attune::AutoTokenizer& tokenizer, const std::string& input) {
   std::ifstream file = open(input);
   for (std::string line; std::getline(file, line);) {
     std::istringstream numbers(line);
@@ -55,8 +52,8 @@ void detokenize(const Tokenizer& tokenizer, const std::string& input) {
   }
 }
 
-template <class Tokenizer>
-void tokenize(const Tokenizer& tokenizer, const std::string& input, const attune::EncodeOptions& options) {
+void tokenize(const attune::AutoTokenizer& tokenizer, const std::string& input,
+              const attune::EncodeOptions& options) {
   std::ifstream file = open(input);
   constexpr std::size_t lines_at_once = 16384;
   std::vector<std::string> lines;
@@ -77,15 +74,6 @@ void tokenize(const Tokenizer& tokenizer, const std::string& input, const attune
                  static_cast<long long>(options.max_length));
 }
 
-/// BERT's own tokenizer where there is one, otherwise whatever tokenizer.json describes.
-template <class Use>
-void with_tokenizer(const std::string& model_dir, const Use& use) {
-  if (std::filesystem::exists(model_dir + "/vocab.txt"))
-    use(attune::BertTokenizer::from_pretrained(model_dir));
-  else
-    use(attune::Tokenizer::from_pretrained(model_dir));
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -102,12 +90,11 @@ int main(int argc, char** argv) {
   app.add_flag("--decode", decode, "The lines of the file are ids, separated by spaces: print their text");
   CLI11_PARSE(app, argc, argv);
   try {
-    with_tokenizer(model_dir, [&](const auto& tokenizer) {
-      if (decode)
-        detokenize(tokenizer, input);
-      else
-        tokenize(tokenizer, input, options);
-    });
+    const auto tokenizer = attune::AutoTokenizer::from_pretrained(model_dir);
+    if (decode)
+      detokenize(tokenizer, input);
+    else
+      tokenize(tokenizer, input, options);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "tokenize: %s\n", error.what());
     return 1;

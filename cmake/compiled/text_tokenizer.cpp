@@ -1,4 +1,5 @@
 #include <attune/text/aligned_text.inl.hpp>
+#include <attune/text/auto_tokenizer.inl.hpp>
 #include <attune/text/bpe.inl.hpp>
 #include <attune/text/normalizer.inl.hpp>
 #include <attune/text/pre_tokenizer.inl.hpp>

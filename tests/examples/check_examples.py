@@ -84,11 +84,11 @@ def metrics_of(result):
     return metrics
 
 
-def saved(shop, directory):
+def saved(shop, directory, start="model", tokenizer="vocab.txt"):
     """A saved directory is complete, and its weights have changed."""
-    for name in ("config.json", "model.safetensors", "vocab.txt"):
+    for name in ("config.json", "model.safetensors", tokenizer):
         expect((shop.folder / directory / name).is_file(), f"{directory} has no {name}")
-    before, after = ((shop.folder / where / "model.safetensors").read_bytes() for where in ("model", directory))
+    before, after = ((shop.folder / where / "model.safetensors").read_bytes() for where in (start, directory))
     expect(before != after, f"the weights in {directory} are those of the start")
     return json.loads((shop.folder / directory / "config.json").read_text())
 
@@ -132,6 +132,61 @@ def finetune_classifier(shop):
     rows = shop.json_lines("labels.jsonl")
     expect([row["label"] for row in rows[:2]] == ["ham", "spam"] and len(rows) == 3, f"wrong predictions: {rows}")
     expect(all(0.0 <= row["score"] <= 1.0 and len(row["logits"]) == 2 for row in rows), f"wrong scores: {rows}")
+
+
+def roberta(shop):
+    """The classifier's examples on a RoBERTa, which has its text from byte-level BPE, and on an XLM-RoBERTa."""
+    golden = shop.golden.parent / "roberta_cls"
+    folder = shop.folder / "roberta"
+    folder.mkdir()
+    config = json.loads((golden / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config))
+    without_head(golden / "model.safetensors", folder / "model.safetensors")
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *string.ascii_lowercase, "Ġ", "1", "2", "."]
+    merged = string.ascii_lowercase[:config["vocab_size"] - len(tokens) - 1]
+    tokens += ["Ġ" + letter for letter in merged]
+    special = [{"id": number, "content": token, "special": True, "normalized": False, "lstrip": token == "<mask>",
+                "rstrip": False, "single_word": False}
+               for number, token in [*enumerate(tokens[:4]), (len(tokens), "<mask>")]]
+    (folder / "tokenizer.json").write_text(json.dumps({
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": special, "normalizer": None,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "post_processor": {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": True,
+                           "add_prefix_space": False},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": "",
+                  "end_of_word_suffix": "", "fuse_unk": False, "byte_fallback": False,
+                  "vocab": {token: number for number, token in enumerate(tokens)},
+                  "merges": [["Ġ", letter] for letter in merged]}}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "RobertaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
+        "sep_token": "</s>", "cls_token": "<s>", "pad_token": "<pad>", "mask_token": "<mask>"}))
+
+    shop.write("spaces.txt", ["ab a z", ""])
+    result = shop.succeed("tokenize", "--model", "roberta", "--input", "spaces.txt")
+    index = {token: number for number, token in enumerate(tokens)}
+    wanted = [index[token] for token in ("<s>", "a", "b", "Ġa", "Ġ", "z", "</s>")]
+    expect(result.stdout == " ".join(map(str, wanted)) + "\n0 2\n", f"wrong ids, expected {wanted}", result)
+
+    shop.write("train.tsv", [f"{'spam' if row % 2 else 'ham'}\t{text}" for row, text in enumerate(labelled(32))])
+    arguments = ["--train", "train.tsv", "--eval", "train.tsv", "--label-column", 0, "--text-column", 1, *SMALL]
+    result = shop.succeed("finetune_classifier", "--model", "roberta", *arguments, "--output", "classifier")
+    expect(metrics_of(result)["accuracy"] == 1.0, "two letters are told apart", result)
+    config = saved(shop, "classifier", "roberta", "tokenizer.json")
+    expect(config["architectures"] == ["RobertaForSequenceClassification"] and config["model_type"] == "roberta",
+           f"the model became another: {config}")
+    shop.write("texts.txt", ["aaa aa a", "bbb b bb", ""])
+    shop.succeed("predict_classifier", "--model", "classifier", "--input", "texts.txt", "--output", "labels.jsonl")
+    expect([row["label"] for row in shop.json_lines("labels.jsonl")[:2]] == ["ham", "spam"], "wrong predictions")
+
+    config["model_type"] = "xlm-roberta"
+    (folder / "config.json").write_text(json.dumps(config))
+    shop.write("lines.txt", ["a b c d e f g h"] * 32)
+    result = shop.succeed("pretrain_mlm", "--model", "roberta", "--train", "lines.txt", "--eval", "lines.txt",
+                          "--output", "mlm", *SMALL)
+    expect(metrics_of(result)["perplexity"] < len(tokens), "it must beat a uniform guess", result)
+    expect(saved(shop, "mlm", "roberta", "tokenizer.json")["architectures"] == ["XLMRobertaForMaskedLM"],
+           "the architecture is wrong")
 
 
 def finetune_ner(shop):
@@ -255,6 +310,52 @@ def finetune_causal_lm(shop):
     expect(shop.run(*arguments, "--output", "no", "--lora", "rank=4").returncode == 1, "there is no rank=")
 
 
+def conversations(shop):
+    """finetune_causal_lm on two questions in every format, then generate --chat; and the same with an adapter."""
+    decoder(shop)
+    (shop.folder / "decoder/tokenizer_config.json").write_text(json.dumps({"eos_token": "w2"}))
+    (shop.folder / "decoder/chat_template.jinja").write_text(
+        "{% for m in messages %}{% if m.role == 'assistant' %}w5 {% generation %}{{ m.content }} w2 {% endgeneration %}"
+        "{% else %}w4 {{ m.content }} {% endif %}{% endfor %}{% if add_generation_prompt %}w5 {% endif %}")
+    answers = {"w10 w11": "w20 w21 w22", "w12 w13": "w23 w24 w25"}
+
+    def as_rows(row_of):
+        return [json.dumps(row_of(question, answer)) for question, answer in answers.items()] * 4
+
+    files = {
+        "messages": as_rows(lambda question, answer: {"messages": [{"role": "user", "content": question},
+                                                                   {"role": "assistant", "content": answer}]}),
+        "sharegpt": as_rows(lambda question, answer: {"conversations": [{"from": "human", "value": question},
+                                                                        {"from": "gpt", "value": answer}]}),
+        "alpaca": as_rows(lambda question, answer: {"instruction": question, "input": "", "output": answer}),
+        "dify": ["Question,Answer", *[f'"{question}",{answer}' for question, answer in answers.items()] * 4],
+    }
+
+    def train(format, output, *arguments):
+        name = shop.write(f"{format}.{'csv' if format == 'dify' else 'jsonl'}", files[format])
+        result = shop.succeed("finetune_causal_lm", "--model", "decoder", "--train", name, "--eval", name, "--format", format,
+                              "--max-length", 24, "--batch-size", 4, "--threads", 2, "--output", output, *arguments)
+        expect(metrics_of(result)["loss"] < 0.1, f"{format}: two questions are learnt by heart", result)
+
+    def check_answers(*arguments):
+        for question, answer in answers.items():
+            result = shop.succeed("generate", *arguments, "--chat", "--prompt", question, "--max-new-tokens", 8)
+            said = result.stdout.split()
+            expect([word for word in said if word != "w2"] == answer.split(), f"{question}: expected {answer}", result)
+
+    for format in files:
+        train(format, format, "--epochs", 20, "--lr", "1e-2")
+        check_answers("--model", format)
+    train("messages", "adapter", "--epochs", 40, "--lr", "3e-2", "--lora", "r=8,alpha=16,target=all-linear")
+    check_answers("--model", "decoder", "--adapter", "adapter")
+    result = shop.run("finetune_causal_lm", "--model", "decoder", "--train", "alpaca.jsonl", "--format", "messages", "--output",
+                      "no")
+    expect(result.returncode == 1 and "messages" in result.stderr, "another format must be refused", result)
+    (shop.folder / "decoder/chat_template.jinja").unlink()
+    result = shop.run("generate", "--model", "decoder", "--chat", "--prompt", "w1")
+    expect(result.returncode == 1 and "chat template" in result.stderr, "there is nothing to chat with", result)
+
+
 def merge_adapter(shop):
     golden = decoder(shop)
     shop.succeed("merge_adapter", "--model", "decoder", "--adapter", golden / "adapters/llama_lora", "--output", "merged")
@@ -322,8 +423,8 @@ def common_manners(shop, programs):
 def main():
     programs, golden = map(pathlib.Path, sys.argv[1:3])
     names = sorted(path.stem for path in pathlib.Path(sys.argv[3]).glob("*.cpp"))
-    tests = [finetune_bert, finetune_classifier, finetune_ner, pretrain_mlm, finetune_embeddings, tokenize,
-             generate, merge_adapter, finetune_causal_lm, convert]
+    tests = [finetune_bert, finetune_classifier, roberta, finetune_ner, pretrain_mlm, finetune_embeddings, tokenize,
+             generate, merge_adapter, finetune_causal_lm, conversations, convert]
     covered = {test.__name__ for test in tests} | {"predict_classifier", "embed"}
     failed = [f"{name} has no test here" for name in names if name not in covered]
     tests.append(lambda shop: common_manners(shop, names))

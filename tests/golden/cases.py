@@ -29,8 +29,17 @@ class Case:
     note: str = ""
 
     @property
+    def is_roberta(self):
+        return self.architecture.startswith(("Roberta", "XLMRoberta"))
+
+    @property
     def is_bert(self):
-        return self.architecture.startswith("Bert")
+        """BERT or RoBERTa, whose layers have the same names."""
+        return self.architecture.startswith("Bert") or self.is_roberta
+
+    @property
+    def base(self):
+        return "roberta" if self.is_roberta else "bert" if self.is_bert else "distilbert"
 
     @property
     def is_embedding(self):
@@ -65,6 +74,7 @@ SMALL_DISTILBERT = dict(
     qa_dropout=0.0,
     seq_classif_dropout=0.0,
 )
+SMALL_ROBERTA = dict(SMALL_BERT, type_vocab_size=1, max_position_embeddings=18, layer_norm_eps=1e-5)
 # The case that the checkpoint variants are made from is a little larger.
 MAIN = dict(vocab_size=60, hidden_size=32, intermediate_size=64, max_position_embeddings=24, num_labels=3)
 
@@ -117,6 +127,20 @@ CASES = [
          problem_type="multi_label_classification")),
     Case("distilbert_mlm", "DistilBertForMaskedLM"),
     Case("distilbert_token", "DistilBertForTokenClassification", dict(num_labels=5)),
+    Case("roberta_cls", "RobertaForSequenceClassification", dict(SINGLE), lengths=(9, 4, 16, 1, 7),
+         note="positions begin at pad_token_id + 1 and fill the table"),
+    Case("roberta_cls_left_padding", "RobertaForSequenceClassification", dict(ONE_LAYER, num_labels=1, type_vocab_size=2,
+         problem_type="regression"), padding="left", token_types=True,
+         note="positions follow from the ids: padding on the left does not move them"),
+    Case("roberta_cls_pad_attended", "RobertaForSequenceClassification", dict(SINGLE, **ONE_LAYER), attend_pad=True,
+         note="real tokens with id pad_token_id stand at pad_token_id, do not count, and pass no gradient"),
+    Case("roberta_token", "RobertaForTokenClassification", dict(ONE_LAYER, num_labels=5)),
+    Case("roberta_mlm", "RobertaForMaskedLM", dict(ONE_LAYER, hidden_act="relu"),
+         note="the head has GELU whatever hidden_act is"),
+    Case("roberta_mlm_untied", "RobertaForMaskedLM", dict(ONE_LAYER, tie_word_embeddings=False)),
+    Case("roberta_embed_cosine", "RobertaModel", ONE_LAYER, pair_lengths=(6, 2, 10, 3, 5), loss="cosine"),
+    Case("xlm_roberta_cls", "XLMRobertaForSequenceClassification", dict(ONE_LAYER, num_labels=4, pad_token_id=3,
+         max_position_embeddings=20, problem_type="multi_label_classification")),
 ]
 
 
@@ -136,8 +160,10 @@ def make_inputs(case, lengths, vocab_size, pad_id, purpose):
         else:
             mask[row, :length] = 1
     ids = rng.integers(1, vocab_size, mask.shape)
+    if case.is_roberta:  # there a pad token is one whatever the mask says
+        ids[ids == pad_id] = vocab_size - 1
     if case.attend_pad:
-        ids[:, 1::3] = 0
+        ids[:, 1::3] = pad_id or 0
     if case.padding != "holes":  # what stands in a hole must not matter: there it stays random
         ids = np.where(mask == 1, ids, pad_id or 0)
     inputs = {"input_ids": ids, "attention_mask": mask}

@@ -76,11 +76,11 @@ def write_json(path, value):
 
 def build_model(case):
     """The float32 model with weights of a size at which errors show."""
-    base = table.SMALL_BERT if case.is_bert else table.SMALL_DISTILBERT
-    config_class = transformers.BertConfig if case.is_bert else transformers.DistilBertConfig
-    config = config_class(**{**base, **case.config})
+    model_class = getattr(transformers, case.architecture)
+    base = {"bert": table.SMALL_BERT, "roberta": table.SMALL_ROBERTA, "distilbert": table.SMALL_DISTILBERT}[case.base]
+    config = model_class.config_class(**{**base, **case.config})
     config._attn_implementation = "eager"
-    model = getattr(transformers, case.architecture)(config)
+    model = model_class(config)
     rng = case.rng("weights")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -124,7 +124,7 @@ def forward(case, model, inputs, pair, labels):
         loss = cross_entropy(output.logits.flatten(0, -2), labels.flatten(), weight=weights,
                              label_smoothing=case.label_smoothing)
     outputs = {"last_hidden_state": output.hidden_states[-1], "logits": output.logits}
-    if case.is_bert and model.bert.pooler is not None:
+    if case.base == "bert" and model.bert.pooler is not None:
         outputs["pooler_output"] = model.bert.pooler(output.hidden_states[-1])
     return loss, outputs
 

@@ -46,13 +46,12 @@ def log_softmax(x):
 
 
 class Model:
-    """BERT or DistilBERT from a state dict (name -> array) and a transformers config."""
+    """BERT, RoBERTa or DistilBERT from a state dict (name -> array) and a transformers config."""
 
     def __init__(self, case, config, weights):
         self.case, self.config, self.w = case, config, weights
         self.bert = case.is_bert
-        base = "bert." if self.bert else "distilbert."
-        self.base = "" if case.architecture in ("BertModel", "DistilBertModel") else base
+        self.base = "" if case.is_embedding else case.base + "."
         self.heads = config.num_attention_heads
         self.eps = config.layer_norm_eps if self.bert else 1e-12
         self.act = ACTIVATIONS[config.hidden_act if self.bert else config.activation]
@@ -71,7 +70,12 @@ class Model:
         if pad is not None:  # padding_idx: the lookup passes nothing to that row
             words = words.copy()
             words[pad] = words[pad].real
-        x = words[ids] + self.w[base + "embeddings.position_embeddings.weight"][positions]
+        places = self.w[base + "embeddings.position_embeddings.weight"]
+        if self.case.is_roberta:  # their place among the tokens that are no padding, counted from behind pad's
+            positions = np.where(ids == pad, pad, np.cumsum(ids != pad) + pad)
+            places = places.copy()
+            places[pad] = places[pad].real
+        x = words[ids] + places[positions]
         if self.bert:
             x = x + self.w[base + "embeddings.token_type_embeddings.weight"][types]
         x = self.norm(base + "embeddings.LayerNorm", x)
@@ -121,12 +125,15 @@ class Model:
         kind = self.case.architecture
         if kind.endswith("ForTokenClassification"):
             return self.linear("classifier", np.concatenate(hidden))
-        if kind == "BertForMaskedLM":
-            x = self.act(self.linear("cls.predictions.transform.dense", np.concatenate(hidden)))
-            x = self.norm("cls.predictions.transform.LayerNorm", x)
+        if self.bert and kind.endswith("ForMaskedLM"):
+            roberta = self.case.is_roberta
+            head = "lm_head." if roberta else "cls.predictions."
+            x = self.linear(head + ("dense" if roberta else "transform.dense"), np.concatenate(hidden))
+            x = gelu(x) if roberta else self.act(x)
+            x = self.norm(head + ("layer_norm" if roberta else "transform.LayerNorm"), x)
             tied = self.config.tie_word_embeddings
-            decoder = "bert.embeddings.word_embeddings.weight" if tied else "cls.predictions.decoder.weight"
-            bias = "cls.predictions.bias" if tied else "cls.predictions.decoder.bias"
+            decoder = self.base + "embeddings.word_embeddings.weight" if tied else head + "decoder.weight"
+            bias = head + ("bias" if tied else "decoder.bias")
             return x @ self.w[decoder].T + self.w[bias]
         if kind == "DistilBertForMaskedLM":
             x = self.act(self.linear("vocab_transform", np.concatenate(hidden)))
@@ -134,6 +141,8 @@ class Model:
             decoder = self.w["distilbert.embeddings.word_embeddings.weight"]
             return x @ decoder.T + self.w["vocab_projector.bias"]
         first = np.stack([x[0] for x in hidden])
+        if self.case.is_roberta:
+            return self.linear("classifier.out_proj", np.tanh(self.linear("classifier.dense", first)))
         if self.bert:
             return self.linear("classifier", np.tanh(self.linear("bert.pooler.dense", first)))
         x = self.linear("pre_classifier", first)

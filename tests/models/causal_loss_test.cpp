@@ -1,4 +1,5 @@
 // What a causal language model is trained with: its loss, packing, checkpointing, freezing, saving.
+#include "data/character_tokenizer.hpp"
 #include "generation/small_decoders.hpp"
 #include "small_models.hpp"
 
@@ -105,6 +106,47 @@ TEST_CASE("causal loss: packed texts give the loss and gradients of one by one")
   }
   CHECK(sum == doctest::Approx(loss.item()).epsilon(1e-5));
   check_close(gradients(model), packed, 1e-4);
+}
+
+TEST_CASE("causal loss: packed conversations give the loss and gradients of one by one") {
+  // Of different lengths, with answers that are learned and questions that are not.
+  std::vector<Conversation> conversations;
+  for (const std::string question :
+       {"ab?", "who wrote the three kingdoms?", "x", "how many?", "and then what was it?"})
+    for (const std::string answer : {"yes.", "it was long ago."})
+      conversations.push_back(
+          {TemplateValue::parse(R"([{"role":"user","content":")" + question +
+                                    R"("},{"role":"assistant","content":")" + answer + "\"}]",
+                                "chat")});
+  const attune_test::CharacterTokenizer tokenizer{
+      .source =
+          "{% for m in messages %}{{ m.role[0] }}:{% if m.role == 'user' %}{{ m.content }}{% else %}"
+          "{% generation %}{{ m.content }}${% endgeneration %}{% endif %}{% endfor %}"};
+  const auto dataset = make_conversation_dataset(tokenizer, conversations);
+  const PackedDataset packed(dataset, 64);
+  REQUIRE(packed.size() >= 3);
+  REQUIRE(packed.size() <= 7);
+  CHECK(packed.trained_tokens() == dataset.trained_tokens());
+  LlamaConfig config = small_llama(5);
+  config.vocab_size = 128;
+  auto model = LlamaForCausalLM<double, Reference>::from_config(config, Reference());
+  const double total = static_cast<double>(packed.trained_tokens());
+  const auto loss_and_gradients = [&](const auto& data) {
+    for (const auto& parameter : model.parameters()) parameter.state->has_grad = false;
+    double sum = 0.0;
+    for (std::int64_t row = 0; row < data.size(); ++row) {
+      const Batch batch = data.batch(std::span(&row, 1));
+      const auto trained = causal_targets(batch, ignore_index).labels.size();
+      auto loss = model(batch).loss * static_cast<float>(trained);
+      sum += loss.item();
+      backward(loss, 1.0 / total);
+    }
+    return std::pair(sum / total, gradients(model));
+  };
+  const auto [loss, gradient] = loss_and_gradients(dataset);
+  const auto [packed_loss, packed_gradient] = loss_and_gradients(packed);
+  CHECK(packed_loss == doctest::Approx(loss).epsilon(1e-12));
+  check_close(packed_gradient, gradient, 1e-10);
 }
 
 TEST_CASE("causal loss: checkpointing recomputes the same, dropout included") {

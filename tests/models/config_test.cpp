@@ -1,9 +1,9 @@
 // Fields of config.json that are refused, each by name, and those that are honoured.
 #include <doctest/doctest.h>
 #include <attune/backend/cpu/cpu.hpp>
-#include <attune/models/bert.hpp>
+#include <attune/models/auto.hpp>
 #include <attune/models/config.hpp>
-#include <attune/models/distilbert.hpp>
+#include <attune/models/instances.hpp>
 
 #include "golden.hpp"
 #include "small_models.hpp"
@@ -124,6 +124,63 @@ TEST_CASE("config: what DistilBERT refuses, it refuses by name") {
                                                                   {"pad_token_id", 50},
                                                                   {"model_type", "bert"},
                                                                   {"is_decoder", true}});
+}
+
+TEST_CASE("config: what RoBERTa refuses, it refuses by name") {
+  check_refused<RobertaForSequenceClassification<float, Cpu>>(
+      "roberta_cls", {{"model_type", "bert"},
+                      {"model_type", "camembert"},
+                      {"pad_token_id", nullptr},
+                      {"pad_token_id", 50},
+                      {"pad_token_id", 17, "max_position_embeddings"},
+                      {"max_position_embeddings", 2},
+                      {"position_embedding_type", "relative_key"},
+                      {"is_decoder", true},
+                      {"hidden_size", 22, "num_attention_heads"},
+                      {"classifier_dropout", 1.0}});
+}
+
+TEST_CASE("config: RoBERTa and XLM-RoBERTa are one model with two names") {
+  const RobertaConfig fresh;
+  CHECK(fresh.vocab_size == 50265);
+  CHECK(fresh.pad_token_id == 1);
+  const ChangedConfig no_size("xlm_roberta_cls", "vocab_size", absent);
+  CHECK(RobertaConfig::from_pretrained(no_size.path()).vocab_size == 30522);
+  const ChangedConfig no_pad("xlm_roberta_cls", "pad_token_id", absent);
+  CHECK(RobertaConfig::from_pretrained(no_pad.path()).pad_token_id == 1);
+  for (const char* name : {"roberta_cls", "xlm_roberta_cls"}) {
+    const auto config = RobertaConfig::from_pretrained(golden::case_path(name));
+    const auto model = with_encoder_family(
+        golden::case_path(name), [](auto family) { return std::string(decltype(family)::class_name); });
+    CHECK(model == "Roberta");
+    const TemporaryDirectory saved;
+    config.save(saved.path(), "RobertaModel");
+    const auto json = read_json(saved.path() + "/config.json");
+    CHECK(json["model_type"] == (name[0] == 'x' ? "xlm-roberta" : "roberta"));
+    CHECK(json["architectures"][0] == (name[0] == 'x' ? "XLMRobertaModel" : "RobertaModel"));
+  }
+}
+
+TEST_CASE("RoBERTa: positions follow from the ids; what does not fit is refused") {
+  Batch batch;
+  batch.input_ids = {0, 5, 1, 7, 2, 9, 1};
+  const std::vector<std::int32_t> columns{4, 5, 6};
+  batch.segments.append(4);
+  batch.segments.append(columns);
+  RobertaConfig config;
+  CHECK(RobertaFamily::position_ids(batch, config) == std::vector<std::int32_t>{2, 3, 1, 4, 2, 3, 1});
+  CHECK(RobertaFamily::max_length(config) == 510);
+
+  auto model =
+      RobertaForSequenceClassification<float, Cpu>::from_pretrained(golden::case_path("roberta_cls"));
+  model.eval();
+  const auto alone = model(batch).logits.to_vector();
+  batch.token_type_ids = {0, 0, 1, 1, 0, 1, 1};  // the model has one type: a pair's are not read
+  CHECK(model(batch).logits.to_vector() == alone);
+  Batch longest;
+  longest.input_ids.assign(17, 5);
+  longest.segments.append(17);
+  CHECK_THROWS_AS(model(longest), ShapeError);  // 16 fit
 }
 
 TEST_CASE("config: options are checked as well") {

@@ -77,6 +77,12 @@ TEST_CASE("saving: the same logits bit for bit, and every field of the config") 
   check_round_trip<DistilBertForSequenceClassification<float, Cpu>>("distilbert_cls");
   check_round_trip<DistilBertForTokenClassification<float, Cpu>>("distilbert_token");
   check_round_trip<DistilBertForMaskedLM<float, Cpu>>("distilbert_mlm");
+  check_round_trip<RobertaForSequenceClassification<float, Cpu>>("roberta_cls");
+  check_round_trip<RobertaForSequenceClassification<float, Cpu>>("xlm_roberta_cls");
+  check_round_trip<RobertaForTokenClassification<float, Cpu>>("roberta_token");
+  check_round_trip<RobertaForMaskedLM<float, Cpu>>("roberta_mlm");
+  check_round_trip<RobertaForMaskedLM<float, Cpu>>("roberta_mlm_untied");
+  check_round_trip<RobertaForSentenceEmbedding<float, Cpu>>("roberta_embed_cosine");
 }
 
 TEST_CASE("saving: a bfloat16 model writes its float masters") {
@@ -209,6 +215,15 @@ TEST_CASE("new models: the padding row of the words' embedding is zero, as trans
   distilbert.hidden_dim = 8;
   distilbert.pad_token_id = 3;
   CHECK(row(DistilBertForMaskedLM<float, Cpu>::from_config(distilbert), 3) == zeros);
+
+  RobertaConfig roberta;  // and that of the positions' embedding
+  static_cast<BertConfig&>(roberta) = config;
+  roberta.pad_token_id = 2;
+  const auto xlm = RobertaForMaskedLM<float, Cpu>::from_config(roberta);
+  CHECK(row(xlm, 2) == zeros);
+  const auto& places = xlm.encoder.embeddings.position_embeddings.weight;
+  CHECK(places.rows(2, 3).value().to_vector() == zeros);
+  CHECK(places.rows(3, 4).value().to_vector() != zeros);
 
   // An embedding that begins anew beside a checkpoint of another vocabulary.
   const TemporaryDirectory directory;

@@ -40,7 +40,12 @@ TEST_CASE("templates render what transformers renders, and mark the same spans")
   const TemplateValue all = fixture();
   std::size_t texts = 0, errors = 0, spans = 0;
   for (const TemplateValue& item : all.find("cases")->as_list()) {
-    const std::string source = item.find("template")->as_string();
+    const TemplateValue& named = *item.find("template");
+    const TemplateValue& whole = *all.find("templates");
+    const std::string source =
+        named.kind() == TemplateValue::Kind::string
+            ? named.as_string()
+            : whole.as_list()[static_cast<std::size_t>(named.as_integer())].as_string();
     CAPTURE(source);
     ChatOptions options;
     options.variables = all.find("variables")->as_dict();
@@ -72,8 +77,8 @@ TEST_CASE("templates render what transformers renders, and mark the same spans")
       FAIL_CHECK(std::string(error.what()));
     }
   }
-  CHECK(texts > 250);
-  CHECK(errors > 50);
+  CHECK(texts > 300);
+  CHECK(errors > 60);
   CHECK(spans > 10);
 }
 
@@ -179,6 +184,22 @@ TEST_CASE("every truncation and every changed byte of a template renders or thro
       changed[at] = c;
       rendered(changed, messages, options);
     }
+}
+
+TEST_CASE("every truncation of a published model's template renders or throws") {
+  const TemplateValue all = fixture();
+  const TemplateValue& messages = *all.find("chats")->find("tools");
+  ChatOptions options;
+  options.limits = {.max_output = 1 << 16, .max_steps = 100000};
+  options.tools = *all.find("tools");
+  options.variables = all.find("variables")->as_dict();
+  std::size_t refused = 0, tried = 0;
+  for (const TemplateValue& whole : all.find("templates")->as_list()) {
+    const std::string& source = whole.as_string();
+    for (std::size_t size = 0; size < source.size(); size += 3, ++tried)
+      refused += rendered(source.substr(0, size), messages, options).starts_with("TemplateError") ? 1 : 0;
+  }
+  CHECK(refused > tried * 9 / 10);
 }
 
 TEST_CASE("messages as values of the program") {

@@ -8,6 +8,7 @@ import logging
 import pathlib
 
 from chat_template_cases import CHATS, ERRORS, TEMPLATES, TOOLS, VALUES, WHOLE
+from chat_template_published import PUBLISHED
 from transformers.utils import chat_template_utils
 
 FILE = pathlib.Path(__file__).parent / "fixtures" / "chat_templates.json"
@@ -40,17 +41,26 @@ def main():
         add("{{ " + value + " }}", "plain")
     for template in TEMPLATES:
         add(template, "system")
-    for template in WHOLE.values():
+    for name, template in (WHOLE | PUBLISHED).items():
+        rendered = 0
         for chat in CHATS:
             for tools in (False, True):
                 add(template, chat, tools=tools, add_generation_prompt=chat != "system")
+                rendered += "text" in cases[-1]["expected"]
+        if name in PUBLISHED:
+            print(f"{name}: {rendered} of 10 chats render")
     add(WHOLE["thinking"], "plain", tools=False, add_generation_prompt=True, enable_thinking=False)
     for template in ERRORS:
         add(template, "plain")
         if "error" not in cases[-1]["expected"]:
             print(f"renders: {template!r}: {cases[-1]}")
-    FILE.write_text(json.dumps({"chats": CHATS, "tools": TOOLS, "variables": VARIABLES, "cases": cases},
-                               ensure_ascii=True, indent=0) + "\n")
+    # Whole templates stand once, by number.
+    whole = list((WHOLE | PUBLISHED).values())
+    for case in cases:
+        if case["template"] in whole:
+            case["template"] = whole.index(case["template"])
+    FILE.write_text(json.dumps({"chats": CHATS, "tools": TOOLS, "variables": VARIABLES, "templates": whole,
+                                "cases": cases}, ensure_ascii=True, indent=0) + "\n")
     failed = [case for case in cases[:len(VALUES) + len(TEMPLATES)] if "error" in case["expected"]]
     for case in failed:
         print("fails:", case["template"], case["expected"])

@@ -1,3 +1,5 @@
+#include <pthread.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <ctime>
@@ -12,6 +14,7 @@
 
 #include <attune/core/error.hpp>
 #include <attune/core/parallel.hpp>
+#include <attune/text/bert_tokenizer.hpp>
 #include <attune/text/tokenizer.hpp>
 
 #include "cases.hpp"
@@ -67,7 +70,8 @@ std::string streamed(const Tokenizer& tokenizer, const std::vector<std::int32_t>
 }
 
 /// Of this thread, which alone works on a single text.
-double seconds_to_encode(const Tokenizer& tokenizer, const std::string& text) {
+template <class AnyTokenizer>
+double seconds_to_encode(const AnyTokenizer& tokenizer, const std::string& text) {
   const std::vector<std::string> texts{text};
   const auto now = [] {
     timespec time{};
@@ -77,6 +81,39 @@ double seconds_to_encode(const Tokenizer& tokenizer, const std::string& text) {
   const double begin = now();
   CHECK(tokenizer.encode_packed(texts).ids.size() <= 4 * text.size());
   return now() - begin;
+}
+
+/// Calls f on a thread whose stack is a megabyte: a level of recursion for each character would not fit.
+template <class F>
+void on_small_stack(const F& f) {
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  ::pthread_attr_setstacksize(&attributes, std::size_t{1} << 20);
+  pthread_t thread;
+  const auto run = [](void* function) -> void* {
+    (*static_cast<const F*>(function))();
+    return nullptr;
+  };
+  REQUIRE(::pthread_create(&thread, &attributes, run, const_cast<F*>(&f)) == 0);
+  ::pthread_join(thread, nullptr);
+  ::pthread_attr_destroy(&attributes);
+}
+
+template <class AnyTokenizer>
+void check_linear_time(const AnyTokenizer& tokenizer) {
+  for (const std::string unit : {"a", " ", "ab1 ", "\u8bdd", "e\u0301\u0323", "\n ", "\xFF"}) {
+    INFO(unit);
+    const auto repeated = [&](std::size_t bytes) {
+      std::string text;
+      while (text.size() < bytes) text += unit;
+      return text;
+    };
+    seconds_to_encode(tokenizer, repeated(20000));
+    const double small = seconds_to_encode(tokenizer, repeated(100000));
+    const double large = seconds_to_encode(tokenizer, repeated(1000000));
+    // A quadratic step would take a hundred times as long.
+    CHECK(large < 30 * small + 0.1);
+  }
 }
 
 }  // namespace
@@ -163,23 +200,14 @@ TEST_CASE("tokenizer.json: batches give the same rows for every number of thread
 }
 
 TEST_CASE("a million characters take linear time and little stack") {
-  for (const char* name : {"gpt2", "qwen2", "other_regexes", "llama2", "unigram", "end_of_word"}) {
+  for (const char* name :
+       {"gpt2", "qwen2", "other_regexes", "llama2", "unigram", "end_of_word", "word_piece"}) {
     INFO(name);
     const auto tokenizer = Tokenizer::from_pretrained((fixtures() / name).string());
-    for (const std::string unit : {"a", " ", "ab1 ", "\u8bdd", "e\u0301\u0323", "\n ", "\xFF"}) {
-      INFO(unit);
-      const auto repeated = [&](std::size_t bytes) {
-        std::string text;
-        while (text.size() < bytes) text += unit;
-        return text;
-      };
-      seconds_to_encode(tokenizer, repeated(20000));
-      const double small = seconds_to_encode(tokenizer, repeated(100000));
-      const double large = seconds_to_encode(tokenizer, repeated(1000000));
-      // A quadratic step would take a hundred times as long.
-      CHECK(large < 30 * small + 0.1);
-    }
+    on_small_stack([&] { check_linear_time(tokenizer); });
   }
+  const auto bert = BertTokenizer::from_pretrained((text_test::fixtures() / "uncased").string());
+  on_small_stack([&] { check_linear_time(bert); });
 }
 
 TEST_CASE("different tokenizers on one thread do not mix up their words") {

@@ -126,6 +126,32 @@ struct BertEncoder {
   }
 };
 
+/// Dense, activation, norm, and the words' embeddings as the decoder: logits of every word. Its parts have
+/// other names in each model.
+template <class T, class B>
+struct BertPredictions {
+  Unary activation;
+  Linear<T, B> dense;
+  LayerNorm<T, B> norm;
+  Linear<T, B> decoder;  ///< empty when tied: the words' embeddings and `bias`
+  Parameter<T, B> bias;
+
+  BertPredictions(const B& device, const BertConfig& c, Unary act)
+      : activation(act),
+        dense(device, c.hidden_size, c.hidden_size),
+        norm(device, c.hidden_size, static_cast<float>(c.layer_norm_eps)),
+        bias(device, {c.vocab_size}, Init::zeros) {
+    if (c.tie_word_embeddings) return;
+    decoder = Linear<T, B>(device, c.hidden_size, c.vocab_size);
+    bias.freeze();  // upstream keeps it in the file and does not use it
+  }
+  /// rows [N, C] to logits [N, V].
+  Tensor<T, B> operator()(const BertEncoder<T, B>& encoder, const Tensor<T, B>& rows) const {
+    const Tensor<T, B> h = norm(dense(rows, activation));
+    return decoder.weight ? decoder(h) : linear(h, encoder.embeddings.word_embeddings.weight, bias);
+  }
+};
+
 /// What BERT calls its parts; see encoder_heads.hpp.
 struct BertFamily {
   using Config = BertConfig;
@@ -171,28 +197,11 @@ struct BertFamily {
               Linear<T, B>(device, c.hidden_size, c.labels.num_labels)} {}
   };
 
-  /// Dense, activation, norm, and the words' embeddings as the decoder.
   template <class T, class B>
-  struct MaskedLMHead {
-    Unary activation;
-    Linear<T, B> dense;
-    LayerNorm<T, B> norm;
-    Linear<T, B> decoder;  ///< empty when tied: the words' embeddings and `bias`
-    Parameter<T, B> bias;
-
+  struct MaskedLMHead : BertPredictions<T, B> {
     MaskedLMHead(const B& device, const Config& c)
-        : activation(activation_from_name(c.hidden_act)),
-          dense(device, c.hidden_size, c.hidden_size),
-          norm(device, c.hidden_size, static_cast<float>(c.layer_norm_eps)),
-          bias(device, {c.vocab_size}, Init::zeros) {
-      if (c.tie_word_embeddings) return;
-      decoder = Linear<T, B>(device, c.hidden_size, c.vocab_size);
-      bias.freeze();  // upstream keeps it in the file and does not use it
-    }
-    Tensor<T, B> operator()(const Encoder<T, B>& bert, const Tensor<T, B>& rows) const {
-      const Tensor<T, B> h = norm(dense(rows, activation));
-      return decoder.weight ? decoder(h) : linear(h, bert.embeddings.word_embeddings.weight, bias);
-    }
+        : BertPredictions<T, B>(device, c, activation_from_name(c.hidden_act)) {}
+
     template <class Self, class Visitor>
     static void visit(Self& self, Visitor&& part) {
       part("cls.predictions.transform.dense", self.dense);

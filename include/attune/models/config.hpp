@@ -68,6 +68,22 @@ struct BertConfig {
   void save(const std::string& directory, const std::string& architecture) const;
 };
 
+/// The fields of a RoBERTa or XLM-RoBERTa config.json, with transformers' defaults: BERT's. Of the positions
+/// the first pad_token_id + 1 are never used. Source: transformers/models/roberta/configuration_roberta.py,
+/// xlm_roberta/configuration_xlm_roberta.py
+struct RobertaConfig : BertConfig {
+  RobertaConfig() {
+    vocab_size = 50265;
+    pad_token_id = 1;
+  }
+  std::string model_type = "roberta";  ///< or "xlm-roberta": the same model under another name
+
+  static bool is_model_type(const std::string& type) { return type == "roberta" || type == "xlm-roberta"; }
+  static RobertaConfig from_pretrained(const std::string& directory, const PretrainedOptions& options = {});
+  /// `architecture` is RoBERTa's ("RobertaModel"); for an XLM-RoBERTa its own is written.
+  void save(const std::string& directory, const std::string& architecture) const;
+};
+
 /// The fields of a DistilBERT config.json, with transformers' defaults.
 /// Source: transformers/models/distilbert/configuration_distilbert.py
 struct DistilBertConfig {

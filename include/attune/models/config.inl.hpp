@@ -155,6 +155,58 @@ inline void write_config(const std::string& directory, const std::string& archit
   write_json((std::filesystem::path(directory) / "config.json").string(), config);
 }
 
+/// BERT's fields, and RoBERTa's; what is absent stays as it is in `c`.
+ATTUNE_INLINE void read_bert_fields(const JsonObject& config, const PretrainedOptions& options,
+                                    BertConfig& c) {
+  refuse_unsupported(config);
+  c.vocab_size = positive(config, "vocab_size", c.vocab_size);
+  c.hidden_size = positive(config, "hidden_size", c.hidden_size);
+  c.num_hidden_layers = positive(config, "num_hidden_layers", c.num_hidden_layers, most_layers);
+  c.num_attention_heads = positive(config, "num_attention_heads", c.num_attention_heads);
+  c.intermediate_size = positive(config, "intermediate_size", c.intermediate_size);
+  c.hidden_act = config.get("hidden_act", c.hidden_act);
+  c.hidden_dropout_prob = probability(config, "hidden_dropout_prob", c.hidden_dropout_prob);
+  c.attention_probs_dropout_prob =
+      probability(config, "attention_probs_dropout_prob", c.attention_probs_dropout_prob);
+  c.max_position_embeddings = positive(config, "max_position_embeddings", c.max_position_embeddings);
+  c.type_vocab_size = positive(config, "type_vocab_size", c.type_vocab_size);
+  c.initializer_range = positive_number(config, "initializer_range", c.initializer_range);
+  c.layer_norm_eps = positive_number(config, "layer_norm_eps", c.layer_norm_eps);
+  c.pad_token_id = pad_token(config, c.pad_token_id, c.vocab_size);
+  if (config.has("classifier_dropout")) c.classifier_dropout = probability(config, "classifier_dropout", 0.0);
+  c.tie_word_embeddings = config.get("tie_word_embeddings", true);
+  c.labels = read_labels(config, options);
+  if (options.hidden_dropout) c.hidden_dropout_prob = *options.hidden_dropout;
+  if (options.attention_dropout) c.attention_probs_dropout_prob = *options.attention_dropout;
+  if (options.classifier_dropout) c.classifier_dropout = *options.classifier_dropout;
+  if (c.hidden_size % c.num_attention_heads != 0)
+    config.refuse("num_attention_heads", "must divide hidden_size " + std::to_string(c.hidden_size) +
+                                             ", found " + std::to_string(c.num_attention_heads));
+  c.source = std::make_shared<const JsonObject>(config);
+}
+
+ATTUNE_INLINE nlohmann::json bert_fields(const BertConfig& c) {
+  nlohmann::json ours = nlohmann::json::object();
+  set_field(ours, "vocab_size", c.vocab_size);
+  set_field(ours, "hidden_size", c.hidden_size);
+  set_field(ours, "num_hidden_layers", c.num_hidden_layers);
+  set_field(ours, "num_attention_heads", c.num_attention_heads);
+  set_field(ours, "intermediate_size", c.intermediate_size);
+  set_field(ours, "hidden_act", c.hidden_act);
+  set_field(ours, "hidden_dropout_prob", c.hidden_dropout_prob);
+  set_field(ours, "attention_probs_dropout_prob", c.attention_probs_dropout_prob);
+  set_field(ours, "max_position_embeddings", c.max_position_embeddings);
+  set_field(ours, "type_vocab_size", c.type_vocab_size);
+  set_field(ours, "initializer_range", c.initializer_range);
+  set_field(ours, "layer_norm_eps", c.layer_norm_eps);
+  set_field(ours, "tie_word_embeddings", c.tie_word_embeddings);
+  set_field(ours, "classifier_dropout", nullptr);
+  set_field(ours, "pad_token_id", nullptr);
+  if (c.pad_token_id >= 0) set_field(ours, "pad_token_id", c.pad_token_id);
+  if (c.classifier_dropout) set_field(ours, "classifier_dropout", *c.classifier_dropout);
+  return ours;
+}
+
 }  // namespace attune::detail
 
 namespace attune {
@@ -163,57 +215,36 @@ ATTUNE_INLINE BertConfig BertConfig::from_pretrained(const std::string& director
                                                      const PretrainedOptions& options) {
   const JsonObject config = detail::read_config_file(directory);
   detail::check_model_type(config, model_type);
-  detail::refuse_unsupported(config);
   BertConfig c;
-  c.vocab_size = detail::positive(config, "vocab_size", c.vocab_size);
-  c.hidden_size = detail::positive(config, "hidden_size", c.hidden_size);
-  c.num_hidden_layers =
-      detail::positive(config, "num_hidden_layers", c.num_hidden_layers, detail::most_layers);
-  c.num_attention_heads = detail::positive(config, "num_attention_heads", c.num_attention_heads);
-  c.intermediate_size = detail::positive(config, "intermediate_size", c.intermediate_size);
-  c.hidden_act = config.get("hidden_act", c.hidden_act);
-  c.hidden_dropout_prob = detail::probability(config, "hidden_dropout_prob", c.hidden_dropout_prob);
-  c.attention_probs_dropout_prob =
-      detail::probability(config, "attention_probs_dropout_prob", c.attention_probs_dropout_prob);
-  c.max_position_embeddings = detail::positive(config, "max_position_embeddings", c.max_position_embeddings);
-  c.type_vocab_size = detail::positive(config, "type_vocab_size", c.type_vocab_size);
-  c.initializer_range = detail::positive_number(config, "initializer_range", c.initializer_range);
-  c.layer_norm_eps = detail::positive_number(config, "layer_norm_eps", c.layer_norm_eps);
-  c.pad_token_id = detail::pad_token(config, c.pad_token_id, c.vocab_size);
-  if (config.has("classifier_dropout"))
-    c.classifier_dropout = detail::probability(config, "classifier_dropout", 0.0);
-  c.tie_word_embeddings = config.get("tie_word_embeddings", true);
-  c.labels = detail::read_labels(config, options);
-  if (options.hidden_dropout) c.hidden_dropout_prob = *options.hidden_dropout;
-  if (options.attention_dropout) c.attention_probs_dropout_prob = *options.attention_dropout;
-  if (options.classifier_dropout) c.classifier_dropout = *options.classifier_dropout;
-  if (c.hidden_size % c.num_attention_heads != 0)
-    config.refuse("num_attention_heads", "must divide hidden_size " + std::to_string(c.hidden_size) +
-                                             ", found " + std::to_string(c.num_attention_heads));
-  c.source = std::make_shared<const JsonObject>(config);
+  detail::read_bert_fields(config, options, c);
   return c;
 }
 
 ATTUNE_INLINE void BertConfig::save(const std::string& directory, const std::string& architecture) const {
-  nlohmann::json ours = nlohmann::json::object();
-  detail::set_field(ours, "vocab_size", vocab_size);
-  detail::set_field(ours, "hidden_size", hidden_size);
-  detail::set_field(ours, "num_hidden_layers", num_hidden_layers);
-  detail::set_field(ours, "num_attention_heads", num_attention_heads);
-  detail::set_field(ours, "intermediate_size", intermediate_size);
-  detail::set_field(ours, "hidden_act", hidden_act);
-  detail::set_field(ours, "hidden_dropout_prob", hidden_dropout_prob);
-  detail::set_field(ours, "attention_probs_dropout_prob", attention_probs_dropout_prob);
-  detail::set_field(ours, "max_position_embeddings", max_position_embeddings);
-  detail::set_field(ours, "type_vocab_size", type_vocab_size);
-  detail::set_field(ours, "initializer_range", initializer_range);
-  detail::set_field(ours, "layer_norm_eps", layer_norm_eps);
-  detail::set_field(ours, "tie_word_embeddings", tie_word_embeddings);
-  detail::set_field(ours, "classifier_dropout", nullptr);
-  detail::set_field(ours, "pad_token_id", nullptr);
-  if (pad_token_id >= 0) detail::set_field(ours, "pad_token_id", pad_token_id);
-  if (classifier_dropout) detail::set_field(ours, "classifier_dropout", *classifier_dropout);
-  detail::write_config(directory, architecture, model_type, source.get(), labels, std::move(ours));
+  detail::write_config(directory, architecture, model_type, source.get(), labels, detail::bert_fields(*this));
+}
+
+ATTUNE_INLINE RobertaConfig RobertaConfig::from_pretrained(const std::string& directory,
+                                                           const PretrainedOptions& options) {
+  const JsonObject config = detail::read_config_file(directory);
+  RobertaConfig c;
+  c.model_type = config.get<std::string>("model_type");
+  if (!is_model_type(c.model_type))
+    config.refuse("model_type", "expected roberta or xlm-roberta, found " + c.model_type);
+  if (c.model_type == "xlm-roberta") c.vocab_size = BertConfig().vocab_size;
+  detail::read_bert_fields(config, options, c);
+  if (c.pad_token_id < 0)
+    config.refuse("pad_token_id", "expected an id, found null: positions count from it");
+  if (c.max_position_embeddings <= c.pad_token_id + 1)
+    config.refuse("max_position_embeddings",
+                  "expected more than pad_token_id + 1, which are not used, found " +
+                      std::to_string(c.max_position_embeddings));
+  return c;
+}
+
+ATTUNE_INLINE void RobertaConfig::save(const std::string& directory, const std::string& architecture) const {
+  const std::string own = model_type == "xlm-roberta" ? "XLM" + architecture : architecture;
+  detail::write_config(directory, own, model_type.c_str(), source.get(), labels, detail::bert_fields(*this));
 }
 
 ATTUNE_INLINE DistilBertConfig DistilBertConfig::from_pretrained(const std::string& directory,

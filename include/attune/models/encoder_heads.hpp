@@ -16,8 +16,8 @@
 #include <attune/ops/l2_normalize.hpp>
 #include <attune/ops/mean_pool.hpp>
 
-// The models that an encoder family (BERT, DistilBERT) makes with its heads. A Family names its config, its
-// encoder and the parts of each head as upstream names them; see BertFamily.
+// The models that an encoder family (BERT, RoBERTa, DistilBERT) makes with its heads. A Family names its
+// config, its encoder and the parts of each head as upstream names them; see BertFamily.
 
 namespace attune {
 
@@ -110,12 +110,15 @@ EncoderBase<Derived, Family, T, B>::EncoderBase(const Config& c, const B& device
 
 template <class Derived, class Family, class T, class B>
 EncoderInput<B> EncoderBase<Derived, Family, T, B>::input(const Batch& batch, bool pick_first) const {
-  return make_encoder_input(device_, batch, this->draw(batch.size()), pick_first, config.pad_token_id);
+  auto input = make_encoder_input(device_, batch, this->draw(batch.size()), pick_first, config.pad_token_id);
+  if constexpr (requires { Family::prepare(device_, batch, config, input); })
+    Family::prepare(device_, batch, config, input);
+  return input;
 }
 
 }  // namespace detail
 
-/// Dropout and linear over every token, as both families classify tokens.
+/// Dropout and linear over every token, as all families classify tokens.
 template <class T, class B>
 struct TokenClassifier {
   Dropout dropout;
@@ -327,7 +330,9 @@ class EncoderForSentenceEmbedding
   void save_pretrained(const std::string& directory) const;
   /// The most tokens of a text that the model is meant for: EncodeOptions::max_length for its texts.
   std::int64_t max_seq_length() const {
-    const std::int64_t positions = this->config.max_position_embeddings;
+    std::int64_t positions = this->config.max_position_embeddings;
+    if constexpr (requires { Family::max_length(this->config); })
+      positions = Family::max_length(this->config);
     return sentence_config.max_seq_length > 0 ? std::min(sentence_config.max_seq_length, positions)
                                               : positions;
   }

@@ -10,6 +10,7 @@
 #include <attune/backend/cpu/cpu.hpp>
 #include <attune/models/bert.hpp>
 #include <attune/models/distilbert.hpp>
+#include <attune/models/roberta.hpp>
 
 #ifdef ATTUNE_COMPILING
 #define ATTUNE_INSTANCE template
@@ -34,12 +35,17 @@ ATTUNE_ENCODER_INSTANCE(EncoderForSequenceClassification, DistilBertFamily, floa
 ATTUNE_ENCODER_INSTANCE(EncoderForTokenClassification, DistilBertFamily, float);
 ATTUNE_ENCODER_INSTANCE(EncoderForMaskedLM, DistilBertFamily, float);
 ATTUNE_ENCODER_INSTANCE(EncoderForSentenceEmbedding, DistilBertFamily, float);
+ATTUNE_ENCODER_INSTANCE(EncoderForSequenceClassification, RobertaFamily, float);
+ATTUNE_ENCODER_INSTANCE(EncoderForTokenClassification, RobertaFamily, float);
+ATTUNE_ENCODER_INSTANCE(EncoderForMaskedLM, RobertaFamily, float);
+ATTUNE_ENCODER_INSTANCE(EncoderForSentenceEmbedding, RobertaFamily, float);
 
 ATTUNE_ENCODER_INSTANCE(EncoderForSequenceClassification, BertFamily, bfloat16);
 ATTUNE_ENCODER_INSTANCE(EncoderForTokenClassification, BertFamily, bfloat16);
 ATTUNE_ENCODER_INSTANCE(EncoderForMaskedLM, BertFamily, bfloat16);
 ATTUNE_ENCODER_INSTANCE(EncoderForSentenceEmbedding, BertFamily, bfloat16);
 ATTUNE_ENCODER_INSTANCE(EncoderForSequenceClassification, DistilBertFamily, bfloat16);
+ATTUNE_ENCODER_INSTANCE(EncoderForSequenceClassification, RobertaFamily, bfloat16);
 
 ATTUNE_INSTANCE class Tensor<float, Cpu>;
 ATTUNE_INSTANCE class Tensor<bfloat16, Cpu>;

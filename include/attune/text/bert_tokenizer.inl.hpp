@@ -6,7 +6,6 @@
 #include <utility>
 
 #include <attune/core/error.hpp>
-#include <attune/core/parallel.hpp>
 #include <attune/text/bert_encode.hpp>
 #include <attune/text/bert_tokenizer.hpp>
 #include <attune/text/bert_tokenizer_state.hpp>
@@ -122,27 +121,14 @@ ATTUNE_INLINE Encoding BertTokenizer::encode_words(std::span<const std::string> 
 ATTUNE_INLINE std::vector<Encoding> BertTokenizer::encode_batch(std::span<const std::string> texts,
                                                                 std::span<const std::string> pairs,
                                                                 const EncodeOptions& options) const {
-  detail::check_pairs(texts, pairs, detail::bert_name);
-  std::vector<Encoding> encodings(texts.size());
-  parallel_chunks(static_cast<std::int64_t>(texts.size()), detail::rows_per_tokenizer_task,
-                  [&](std::int64_t begin, std::int64_t end) {
-                    for (auto at = static_cast<std::size_t>(begin); at < static_cast<std::size_t>(end); ++at)
-                      encodings[at] = pairs.empty() ? encode(texts[at], options)
-                                                    : encode_pair(texts[at], pairs[at], options);
-                  });
-  return encodings;
+  return detail::encode_rows(*this, texts, pairs, options, detail::bert_name);
 }
 
 ATTUNE_INLINE EncodedBatch BertTokenizer::encode_packed(std::span<const std::string> texts,
                                                         std::span<const std::string> pairs,
                                                         const EncodeOptions& options) const {
-  detail::check_pairs(texts, pairs, detail::bert_name);
-  const std::size_t room = detail::bert_room(options, !pairs.empty());
-  return detail::pack_rows(
-      texts.size(), [&](std::size_t begin, std::size_t rows, detail::PackedChunk& chunk) {
-        detail::encode_chunk(*state_, texts.subspan(begin, rows),
-                             pairs.empty() ? pairs : pairs.subspan(begin, rows), options, room, chunk);
-      });
+  return detail::pack_texts(*state_, texts, pairs, options, detail::bert_room(options, !pairs.empty()),
+                            detail::bert_name);
 }
 
 ATTUNE_INLINE std::optional<std::int32_t> BertTokenizer::token_to_id(std::string_view token) const {

@@ -93,6 +93,34 @@ EncodedBatch pack_rows(std::size_t rows, const EncodeChunk& encode_chunk) {
   return join_chunks(chunks);
 }
 
+/// The encodings of all rows, made on all threads.
+template <class Tokenizer>
+std::vector<Encoding> encode_rows(const Tokenizer& tokenizer, std::span<const std::string> texts,
+                                  std::span<const std::string> pairs, const EncodeOptions& options,
+                                  const char* who) {
+  check_pairs(texts, pairs, who);
+  std::vector<Encoding> encodings(texts.size());
+  parallel_chunks(static_cast<std::int64_t>(texts.size()), rows_per_tokenizer_task,
+                  [&](std::int64_t begin, std::int64_t end) {
+                    for (auto at = static_cast<std::size_t>(begin); at < static_cast<std::size_t>(end); ++at)
+                      encodings[at] = pairs.empty() ? tokenizer.encode(texts[at], options)
+                                                    : tokenizer.encode_pair(texts[at], pairs[at], options);
+                  });
+  return encodings;
+}
+
+/// The same packed, by the state's encode_chunk(). `room` is what a row has for its texts.
+template <class State>
+EncodedBatch pack_texts(const State& state, std::span<const std::string> texts,
+                        std::span<const std::string> pairs, const EncodeOptions& options, std::size_t room,
+                        const char* who) {
+  check_pairs(texts, pairs, who);
+  return pack_rows(texts.size(), [&](std::size_t begin, std::size_t rows, PackedChunk& chunk) {
+    encode_chunk(state, texts.subspan(begin, rows), pairs.empty() ? pairs : pairs.subspan(begin, rows),
+                 options, room, chunk);
+  });
+}
+
 }  // namespace attune::detail
 
 #ifndef ATTUNE_DECLARATIONS_ONLY

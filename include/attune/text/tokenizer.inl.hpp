@@ -5,7 +5,6 @@
 #include <utility>
 
 #include <attune/core/error.hpp>
-#include <attune/core/parallel.hpp>
 #include <attune/text/spacing.hpp>
 #include <attune/text/tokenizer.hpp>
 #include <attune/text/tokenizer_encode.hpp>
@@ -127,27 +126,14 @@ ATTUNE_INLINE Encoding Tokenizer::encode_words(std::span<const std::string> word
 ATTUNE_INLINE std::vector<Encoding> Tokenizer::encode_batch(std::span<const std::string> texts,
                                                             std::span<const std::string> pairs,
                                                             const EncodeOptions& options) const {
-  detail::check_pairs(texts, pairs, detail::tokenizer_name);
-  std::vector<Encoding> encodings(texts.size());
-  parallel_chunks(static_cast<std::int64_t>(texts.size()), detail::rows_per_tokenizer_task,
-                  [&](std::int64_t begin, std::int64_t end) {
-                    for (auto at = static_cast<std::size_t>(begin); at < static_cast<std::size_t>(end); ++at)
-                      encodings[at] = pairs.empty() ? encode(texts[at], options)
-                                                    : encode_pair(texts[at], pairs[at], options);
-                  });
-  return encodings;
+  return detail::encode_rows(*this, texts, pairs, options, detail::tokenizer_name);
 }
 
 ATTUNE_INLINE EncodedBatch Tokenizer::encode_packed(std::span<const std::string> texts,
                                                     std::span<const std::string> pairs,
                                                     const EncodeOptions& options) const {
-  detail::check_pairs(texts, pairs, detail::tokenizer_name);
-  const std::size_t room = detail::tokenizer_room(*state_, options, !pairs.empty());
-  return detail::pack_rows(
-      texts.size(), [&](std::size_t begin, std::size_t rows, detail::PackedChunk& chunk) {
-        detail::encode_chunk(*state_, texts.subspan(begin, rows),
-                             pairs.empty() ? pairs : pairs.subspan(begin, rows), options, room, chunk);
-      });
+  return detail::pack_texts(*state_, texts, pairs, options,
+                            detail::tokenizer_room(*state_, options, !pairs.empty()), detail::tokenizer_name);
 }
 
 ATTUNE_INLINE std::string Tokenizer::decode(std::span<const std::int32_t> ids,
