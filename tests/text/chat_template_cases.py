@@ -286,4 +286,5 @@ ERRORS = [
     "{% if true %}", "{% endif %}", "{{ 1 + }}", "{{ 'a }}", "{{ (1, 2 }}", "{{ [1) }}", "{# x", "{% for x %}{% endfor %}", "{% set 1 = 2 %}", "{{ 1 2 }}", "{% foo %}", "{{ x | no_such_filter }}", "{{ x is no_such_test }}", "{{ {'a' 1} }}", "{% macro m(a, a2=1, b) %}{% endmacro %}", "{{ 5 in 3 }}",
     "{% macro m(a) %}{% endmacro %}{{ m(1, 2) }}", "{% macro m(a) %}{% endmacro %}{{ m(b=2) }}", "{% set x.y = 1 %}", "{% set true = 1 %}", "{{ namespace(_a=1) }}", "{{ ~ }}", "{% if %}x{% endif %}", "{{ 'abc'.index('z') }}", "{{ missing | tojson }}", "{{ ''.join([1]) }}", "{% elif %}", "{{ 'a'.split('') }}",
     "{{ @ }}", "{% break %}", "{{ f(a=1, 2) }}", "{{ range(1000000) | length }}", "{{ -'a' }}", "{{ {}['a'].b }}", "{{ [1,2]|sum(start='x') }}", "{% endfor %}", "{% for i in [1] %}{% endif %}",
+    "{% if 1 if true else 2 %}{% endif %}",
 ]

@@ -114,7 +114,7 @@ PUBLISHED = {
     # The assistant is called the model, and there is no system text.
     "gemma": """{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}
 {%- for message in messages %}
-    {%- if loop.index0 % 2 != ['user', 'assistant'].index(message.role) if message.role in ['user', 'assistant'] else true %}
+    {%- if (loop.index0 % 2 != ['user', 'assistant'].index(message.role) if message.role in ['user', 'assistant'] else true) %}
         {{- raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}
     {%- endif %}
     {%- set role = {'assistant': 'model'}.get(message.role, message.role) %}
