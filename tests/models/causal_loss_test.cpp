@@ -145,8 +145,9 @@ TEST_CASE("causal loss: packed conversations give the loss and gradients of one 
   };
   const auto [loss, gradient] = loss_and_gradients(dataset);
   const auto [packed_loss, packed_gradient] = loss_and_gradients(packed);
-  CHECK(packed_loss == doctest::Approx(loss).epsilon(1e-12));
-  check_close(packed_gradient, gradient, 1e-10);
+  // The loss divides by the number of tokens in float.
+  CHECK(packed_loss == doctest::Approx(loss).epsilon(1e-7));
+  check_close(packed_gradient, gradient, 1e-6);
 }
 
 TEST_CASE("causal loss: checkpointing recomputes the same, dropout included") {

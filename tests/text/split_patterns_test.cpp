@@ -103,6 +103,20 @@ TEST_CASE("regular expressions mean what tokenizers means by them") {
   const Regex space("\\s", "test");
   CHECK_FALSE(static_cast<bool>(space.find("\u180e", 0)));
   CHECK(static_cast<bool>(space.find("\u2003", 0)));
+  CHECK(static_cast<bool>(Regex("[\\S]", "test").find("\u180e", 0)));
+  // What Oniguruma says of a digit, a fraction of Latin-1, other numbers (No, Nl), a circled letter and a
+  // mark.
+  const std::vector<std::pair<const char*, std::vector<bool>>> words{
+      {"\\w", {true, true, false, true, true, true}},
+      {"[\\w]", {true, false, false, true, true, true}},
+      {"\\W", {false, false, true, false, false, false}},
+      {"[^\\w]", {false, true, true, false, false, false}}};
+  const std::vector<std::string> characters{"7", "\u00bd", "\u09f4", "\u2170", "\u24d0", "\u0301"};
+  for (const auto& [pattern, expected] : words)
+    for (std::size_t at = 0; at < characters.size(); ++at) {
+      INFO(pattern << " on " << characters[at]);
+      CHECK(static_cast<bool>(Regex(pattern, "test").find(characters[at], 0)) == expected[at]);
+    }
   const Regex lines("^b$", "test");
   CHECK(lines.find("a\nb\nc", 0).begin == 2);
   const std::string odd = "a.b*c[d]\\e^f$ (g)|h{2}#";

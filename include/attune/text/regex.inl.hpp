@@ -51,8 +51,10 @@ class RegexTranslator {
   // White space and word characters, as members of a bracket. PCRE2's own \s also has U+180E.
   static constexpr std::string_view space = "\\p{Z}\\x09-\\x0d\\x{85}";
   static constexpr std::string_view word =
-      "\\p{L}\\p{M}\\p{N}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{"
-      "1f189}";
+      "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}"
+      "\\x{1f170}-\\x{1f189}";
+  // Word characters as well, but for Oniguruma not in a bracket: superscripts and fractions of Latin-1.
+  static constexpr std::string_view latin_numbers = "\\xb2\\xb3\\xb9\\xbc-\\xbe";
 
   [[noreturn]] void refuse(const std::string& what) const {
     throw ConfigError(where_ + ": the regular expression " + std::string(pattern_) + " uses " + what +
@@ -66,14 +68,17 @@ class RegexTranslator {
   void escape(bool in_bracket) {
     if (at_ + 1 == pattern_.size()) return take(1);  // PCRE2 complains
     const char letter = pattern_[at_ + 1];
-    const auto put = [&](std::string_view members, bool negated) {
-      out_.append(in_bracket ? "" : negated ? "[^" : "[").append(members).append(in_bracket ? "" : "]");
+    const auto put = [&](std::string_view members, std::string_view outside = "", bool negated = false) {
+      if (in_bracket)
+        out_.append(members);
+      else
+        out_.append(negated ? "[^" : "[").append(members).append(outside).append("]");
       at_ += 2;
     };
-    if (letter == 's') return put(space, false);
-    if (letter == 'w') return put(word, false);
-    if (letter == 'S' && !in_bracket) return put(space, true);
-    if (letter == 'W' && !in_bracket) return put(word, true);
+    if (letter == 's') return put(space);
+    if (letter == 'w') return put(word, latin_numbers);
+    if (letter == 'S') return in_bracket ? put("\\S\\x{180e}") : put(space, "", true);
+    if (letter == 'W' && !in_bracket) return put(word, latin_numbers, true);
     if (letter == 'u') {
       const std::string_view digits = pattern_.substr(at_ + 2, 4);
       if (digits.size() < 4 || digits.find_first_not_of("0123456789abcdefABCDEF") != std::string_view::npos)
