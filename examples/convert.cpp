@@ -9,7 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <attune/formats/checkpoint.hpp>
+#include <attune/formats/gguf_checkpoint.hpp>
 #include <attune/formats/gguf_config.hpp>
 #include <attune/formats/gguf_convert.hpp>
 #include <attune/text/gguf_tokenizer.hpp>

@@ -6,6 +6,8 @@
 #include <doctest/doctest.h>
 #include <attune/attune.hpp>
 #include <attune/backend/reference/reference.hpp>
+#include <attune/data/conversations.hpp>
+#include <attune/data/packing.hpp>
 #include <attune/formats/checkpoint.hpp>
 
 #include <cmath>
