@@ -317,7 +317,7 @@ def conversations(shop):
     (shop.folder / "decoder/chat_template.jinja").write_text(
         "{% for m in messages %}{% if m.role == 'assistant' %}w5 {% generation %}{{ m.content }} w2 {% endgeneration %}"
         "{% else %}w4 {{ m.content }} {% endif %}{% endfor %}{% if add_generation_prompt %}w5 {% endif %}")
-    answers = {"w10 w11": "w20 w21 w22", "w12 w13": "w23 w24 w25"}
+    answers = {"w10 w11": "w30 w31 w32", "w12 w13": "w33 w34 w35"}
 
     def as_rows(row_of):
         return [json.dumps(row_of(question, answer)) for question, answer in answers.items()] * 4
@@ -335,7 +335,8 @@ def conversations(shop):
         name = shop.write(f"{format}.{'csv' if format == 'dify' else 'jsonl'}", files[format])
         result = shop.succeed("finetune_causal_lm", "--model", "decoder", "--train", name, "--eval", name, "--format", format,
                               "--max-length", 24, "--batch-size", 4, "--threads", 2, "--output", output, *arguments)
-        expect(metrics_of(result)["loss"] < 0.1, f"{format}: two questions are learnt by heart", result)
+        metrics = metrics_of(result)
+        expect(metrics["accuracy"] == 1.0 and metrics["loss"] < 0.2, f"{format}: two answers are learnt by heart", result)
 
     def check_answers(*arguments):
         for question, answer in answers.items():
