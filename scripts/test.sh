@@ -33,11 +33,12 @@ choose_compiler
 
 jobs=${ATTUNE_JOBS:-$(nproc)}
 failed=()
-# stage PRESET: configures, builds and tests it; a failed one is remembered and the next goes on.
+# stage PRESET [OPTION ...]: configures, builds and tests it; a failed one is remembered and the next goes on.
 stage() {
   local preset=$1 begin=$SECONDS
+  shift
   printf '\n=== %s: configure and build\n' "$preset"
-  if cmake --preset "$preset" -DATTUNE_WERROR=$strict && cmake --build --preset "$preset" -j "$jobs" &&
+  if cmake --preset "$preset" -DATTUNE_WERROR=$strict "$@" && cmake --build --preset "$preset" -j "$jobs" &&
       printf '\n=== %s: test\n' "$preset" && ctest --preset "$preset" -j "$jobs"; then
     printf '=== %s: passed in %d s\n' "$preset" $((SECONDS - begin))
   else
@@ -47,11 +48,14 @@ stage() {
 }
 
 [ $full = yes ] && export ATTUNE_FULL=1
+sanitized="core;formats;text;data;tensor;autograd;io;backend;ops;nn;optim;metrics;models;peft;generation;train"
 stage default
-[ $quick = yes ] || stage asan-ubsan
 if [ $full = yes ]; then
+  stage asan-ubsan -DATTUNE_COMPILED_UNITS= "-DATTUNE_TEST_AREAS=$sanitized"
   stage clang
   stage tsan
+elif [ $quick = no ]; then
+  stage asan-ubsan
 fi
 
 if [ ${#failed[@]} -gt 0 ]; then
