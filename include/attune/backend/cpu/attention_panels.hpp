@@ -29,34 +29,45 @@ struct PackedRows {
   }
 };
 
-/// The kernels of panels, and how they multiply: in floats, whatever T is.
+/// The kernels of panels, and how they multiply: rows of T with each other as T is multiplied (`native`), and
+/// what is computed from them in floats, for which T is widened when it is packed (`source`).
 template <class T>
 struct PanelMath {
   const Kernels& set = kernels();
   const GemmKernels<float>& floats = set.gemm<float>();
+  const GemmKernels<T>& native = set.gemm<T>();
   const GemmKernels<T>& source = set.widening_gemm<T>();
   const ElementKernels<T>& elements = set.elements<T>();
   std::int64_t width = floats.cols;
 
   /// Packs `rows` rows (element (i, k) at from[i * stride + k], or from[k * stride + i] unless `along`) of k
-  /// steps.
-  PackedRows pack(const T* from, std::int64_t stride, bool along, std::int64_t rows, std::int64_t k,
-                  Scratch& scratch) const {
-    PackedRows packed{Panels::even(rows, floats.rows), k, scratch.take<float>(rows * k)};
+  /// in the steps of `by`.
+  PackedRows pack(const GemmKernels<T>& by, const T* from, std::int64_t stride, bool along, std::int64_t rows,
+                  std::int64_t k, Scratch& scratch) const {
+    const std::int64_t steps = (k + by.group - 1) / by.group;
+    PackedRows packed{Panels::even(rows, by.rows), steps, scratch.take<float>(rows * steps)};
     for (std::int64_t panel = 0; panel < packed.panels.count; ++panel) {
       const std::int64_t start = packed.panels.start(panel);
       const int height = packed.panels.width(panel);
-      source.pack(from + (along ? start * stride : start), stride, along, height, height, k,
-                  packed.data + start * k);
+      by.pack(from + (along ? start * stride : start), stride, along, height, height, k,
+              packed.data + start * steps);
     }
     return packed;
   }
-  /// c [rows of the panels][width] = alpha * (panels first .. last of a, from a's step on) b [steps][width].
-  void multiply(const PackedRows& a, std::int64_t first, std::int64_t last, std::int64_t step,
-                std::int64_t steps, const float* b, float alpha, float* c) const {
+  /// c [rows of the panels][width] = alpha * (panels first .. last of a) b [steps][width], both packed by
+  /// `native`.
+  void multiply_native(const PackedRows& a, std::int64_t first, std::int64_t last, const float* b,
+                       float alpha, float* c) const {
     for (std::int64_t panel = first; panel < last; ++panel)
-      floats.micro(a.panels.width(panel), steps, a.at(panel, step), b,
+      native.micro(a.panels.width(panel), a.steps, a.at(panel), b,
                    c + (a.panels.start(panel) - a.panels.start(first)) * width, width, alpha, 0.0f);
+  }
+  /// The same in floats, with all panels of a from its step on.
+  void multiply(const PackedRows& a, std::int64_t step, std::int64_t steps, const float* b, float alpha,
+                float* c) const {
+    for (std::int64_t panel = 0; panel < a.panels.count; ++panel)
+      floats.micro(a.panels.width(panel), steps, a.at(panel, step), b, c + a.panels.start(panel) * width,
+                   width, alpha, 0.0f);
   }
 };
 
@@ -160,10 +171,10 @@ void attend_panels(const MatrixView<const T>& q, const MatrixView<const T>& k, c
   const std::int64_t size = options.head_size, width = math.width;
   const std::int64_t column = head / (options.heads / options.kv_heads) * size;
   Scratch scratch;
-  const PackedRows keys =
-      math.pack(k.row(sequence.key_begin) + column, k.stride, true, sequence.keys, size, scratch);
-  const PackedRows values =
-      math.pack(v.row(sequence.key_begin) + column, v.stride, false, size, sequence.keys, scratch);
+  const PackedRows keys = math.pack(math.native, k.row(sequence.key_begin) + column, k.stride, true,
+                                    sequence.keys, size, scratch);
+  const PackedRows values = math.pack(math.source, v.row(sequence.key_begin) + column, v.stride, false, size,
+                                      sequence.keys, scratch);
   float* const queries = scratch.take<float>(size * width);
   float* const weights = scratch.take<float>(sequence.keys * width);
   float* const out = scratch.take<float>(size * width);
@@ -174,15 +185,15 @@ void attend_panels(const MatrixView<const T>& q, const MatrixView<const T>& k, c
   for (std::int64_t at = begin; at < end; at += width) {
     const QueryPanel panel(options, sequence, keys.panels, at, width);
     const std::int64_t row = sequence.query_begin + at;
-    math.source.pack(q.row(row) + head * size, q.stride, true, static_cast<int>(width),
+    math.native.pack(q.row(row) + head * size, q.stride, true, static_cast<int>(width),
                      static_cast<int>(panel.count), size, queries);
-    math.multiply(keys, panel.first_panel, panel.last_panel, 0, size, queries, options.scale, weights);
+    math.multiply_native(keys, panel.first_panel, panel.last_panel, queries, options.scale, weights);
     panel.hide(options, sequence.keys, width, weights);
     math.set.panels.weights(weights, factors.of(panel), panel.keys, top, total);
     for (std::int64_t c = 0; c < panel.count; ++c)
       lse.row(row + c)[head] = total[c] == 0.0f ? -__builtin_inff() : top[c] + std::log(total[c]);
     for (std::int64_t c = 0; c < width; ++c) total[c] = total[c] == 0.0f ? 0.0f : 1.0f / total[c];
-    math.multiply(values, 0, values.panels.count, panel.first_key, panel.keys, weights, 1.0f, out);
+    math.multiply(values, panel.first_key, panel.keys, weights, 1.0f, out);
     math.elements.store_panel(out, size, static_cast<int>(panel.count), total, y.row(row) + head * size,
                               y.stride);
   }
@@ -201,10 +212,12 @@ void attend_panels_backward(const MatrixView<const T>& dy, const MatrixView<cons
   const std::int64_t group = options.heads / options.kv_heads, column = kv_head * size;
   const std::int64_t pieces = (size + width - 1) / width, sums_stride = pieces * width;
   Scratch scratch;
-  const PackedRows keys = math.pack(k.row(sequence.key_begin) + column, k.stride, true, n, size, scratch);
-  const PackedRows values = math.pack(v.row(sequence.key_begin) + column, v.stride, true, n, size, scratch);
+  const PackedRows keys =
+      math.pack(math.native, k.row(sequence.key_begin) + column, k.stride, true, n, size, scratch);
+  const PackedRows values =
+      math.pack(math.native, v.row(sequence.key_begin) + column, v.stride, true, n, size, scratch);
   const PackedRows key_columns =
-      math.pack(k.row(sequence.key_begin) + column, k.stride, false, size, n, scratch);
+      math.pack(math.source, k.row(sequence.key_begin) + column, k.stride, false, size, n, scratch);
   float* const key_sums = scratch.take<float>(n * sums_stride);
   float* const value_sums = scratch.take<float>(n * sums_stride);
   std::fill_n(key_sums, n * sums_stride, 0.0f);
@@ -237,12 +250,12 @@ void attend_panels_backward(const MatrixView<const T>& dy, const MatrixView<cons
       const int count = static_cast<int>(panel.count);
       const T* const q_rows = q.row(row) + head * size;
       const T* const dy_rows = dy.row(row) + head * size;
-      math.source.pack(q_rows, q.stride, true, static_cast<int>(width), count, size, queries);
-      math.source.pack(dy_rows, dy.stride, true, static_cast<int>(width), count, size, upstream);
+      math.native.pack(q_rows, q.stride, true, static_cast<int>(width), count, size, queries);
+      math.native.pack(dy_rows, dy.stride, true, static_cast<int>(width), count, size, upstream);
       pack_across(q_rows, q.stride, count, query_rows);
       pack_across(dy_rows, dy.stride, count, upstream_rows);
-      math.multiply(keys, panel.first_panel, panel.last_panel, 0, size, queries, options.scale, weights);
-      math.multiply(values, panel.first_panel, panel.last_panel, 0, size, upstream, 1.0f, grads);
+      math.multiply_native(keys, panel.first_panel, panel.last_panel, queries, options.scale, weights);
+      math.multiply_native(values, panel.first_panel, panel.last_panel, upstream, 1.0f, grads);
       panel.hide(options, n, width, weights);
       for (std::int64_t c = 0; c < width; ++c) {
         const float row_lse = c < count ? lse.row(row + c)[head] : 0.0f;
@@ -250,8 +263,7 @@ void attend_panels_backward(const MatrixView<const T>& dy, const MatrixView<cons
       }
       math.set.panels.weights_backward(weights, grads, factors.of(panel), shifts, panel.keys);
 
-      math.multiply(key_columns, 0, key_columns.panels.count, panel.first_key, panel.keys, grads,
-                    options.scale, query_grads);
+      math.multiply(key_columns, panel.first_key, panel.keys, grads, options.scale, query_grads);
       math.elements.store_panel(query_grads, size, count, nullptr, dq.row(row) + head * size, dq.stride);
       for (std::int64_t at = panel.first_panel; at < panel.last_panel; ++at) {
         const int height = keys.panels.width(at);
