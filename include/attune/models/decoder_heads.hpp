@@ -25,12 +25,13 @@ namespace detail {
 
 /// Config, decoder and loading, common to all heads.
 template <class Derived, class Family, class T, class B>
-class DecoderBase : public PretrainedModel<Derived, T, B> {
+class DecoderBase : public PretrainedModel<Derived, typename Family::Config, T, B> {
  public:
   using Config = typename Family::Config;
   using Decoder = typename Family::template Decoder<T, B>;
 
   static constexpr const char* base_model_prefix = Family::decoder_name;
+  static constexpr CheckpointReader (*open_checkpoint)(const std::string&) = attune::open_checkpoint;
   static std::string layer_prefix() { return Derived::decoder_part(Family::layers); }
   static std::vector<std::string> ignored_keys() { return Family::ignored_keys(); }
   static std::vector<std::string> embedding_patterns() {
@@ -44,13 +45,6 @@ class DecoderBase : public PretrainedModel<Derived, T, B> {
 
   Config config;
   Decoder decoder;
-
-  /// Reads config.json and the weights of a directory, or a GGUF file; a head that is not there begins anew
-  /// (see load_report()). Throws IoError, FormatError or ConfigError.
-  static Derived from_pretrained(const std::string& directory, const PretrainedOptions& options = {},
-                                 const B& device = B());
-  /// A new model, as transformers initialises one.
-  static Derived from_config(const Config& config, const B& device = B(), std::uint64_t seed = 42);
 
   std::int64_t num_layers() const { return static_cast<std::int64_t>(decoder.layers.size()); }
   const B& device() const { return device_; }
@@ -80,25 +74,6 @@ class DecoderBase : public PretrainedModel<Derived, T, B> {
  private:
   B device_;
 };
-
-template <class Derived, class Family, class T, class B>
-Derived DecoderBase<Derived, Family, T, B>::from_pretrained(const std::string& directory,
-                                                            const PretrainedOptions& options,
-                                                            const B& device) {
-  Derived model(Config::from_pretrained(directory, options), device);
-  if (options.frozen) model.freeze("*");
-  model.load(directory, options, model.config.initializer_range, open_checkpoint);
-  return model;
-}
-
-template <class Derived, class Family, class T, class B>
-Derived DecoderBase<Derived, Family, T, B>::from_config(const Config& config, const B& device,
-                                                        std::uint64_t seed) {
-  Derived model(config, device);
-  model.set_seed(seed);
-  initialize_parameters(model.parameters(), config.initializer_range, seed);
-  return model;
-}
 
 template <class Derived, class Family, class T, class B>
 std::int64_t DecoderBase<Derived, Family, T, B>::activation_bytes(std::int64_t tokens,

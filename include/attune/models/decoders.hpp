@@ -20,9 +20,9 @@
 namespace attune {
 
 // A model with what it inherits.
-#define ATTUNE_DECODER_INSTANCE(Head, Family, T)                                   \
-  ATTUNE_INSTANCE class PretrainedModel<Head<Family, T, Cpu>, T, Cpu>;             \
-  ATTUNE_INSTANCE class detail::DecoderBase<Head<Family, T, Cpu>, Family, T, Cpu>; \
+#define ATTUNE_DECODER_INSTANCE(Head, Family, T)                                                \
+  ATTUNE_INSTANCE class PretrainedModel<Head<Family, T, Cpu>, typename Family::Config, T, Cpu>; \
+  ATTUNE_INSTANCE class detail::DecoderBase<Head<Family, T, Cpu>, Family, T, Cpu>;              \
   ATTUNE_INSTANCE class Head<Family, T, Cpu>
 
 ATTUNE_DECODER_INSTANCE(DecoderForCausalLM, LlamaFamily, float);

@@ -21,15 +21,24 @@ namespace attune {
 ///     static std::string layer_prefix();               // "bert.encoder.layer."
 ///     static std::vector<std::string> embedding_patterns();  // the names of what lies below the layers
 ///     static std::vector<std::string> ignored_keys();        // of checkpoints; see LoadOptions
+///     static constexpr CheckpointReader (*open_checkpoint)(const std::string&);  // see LoadOptions::open
 ///     std::int64_t num_layers() const;
 ///     Config config;                                   // with save(directory, architecture)
+///     Derived(const Config&, const B& device);         // parameters are uninitialised
 ///
 /// Models are moved, not copied.
-template <class Derived, class T, class B>
+template <class Derived, class Config, class T, class B>
 class PretrainedModel {
  public:
   using value_type = T;
   using backend_type = B;
+
+  /// Reads config.json and the weights of a directory (decoders: or of a GGUF file); a head that is not there
+  /// begins anew (see load_report()). Throws IoError, FormatError or ConfigError.
+  static Derived from_pretrained(const std::string& directory, const PretrainedOptions& options = {},
+                                 const B& device = B());
+  /// A new model, as transformers initialises one.
+  static Derived from_config(const Config& config, const B& device = B(), std::uint64_t seed = 42);
 
   /// Dropout on.
   void train() { set_training(true); }
@@ -82,14 +91,12 @@ class PretrainedModel {
     return training_ ? PassRandom::draw(*run_, samples) : PassRandom{};
   }
 
-  void load(const std::string& directory, const PretrainedOptions& options, double initializer_range,
-            CheckpointReader (*open)(const std::string&) = nullptr);
-
  private:
   static std::string layer_pattern(std::int64_t layer) {
     return Derived::layer_prefix() + std::to_string(layer) + ".*";
   }
   void check_layer_count(const char* function, std::int64_t count) const;
+  void load(const std::string& directory, const PretrainedOptions& options, double initializer_range);
   const Derived& self() const { return static_cast<const Derived&>(*this); }
   void set_training(bool training);
 
@@ -100,45 +107,65 @@ class PretrainedModel {
 
 // Defined outside of the class, so that instances in attune::compiled are not compiled again by their users.
 
-template <class Derived, class T, class B>
-ParameterList<B> PretrainedModel<Derived, T, B>::parameters() const {
+template <class Derived, class Config, class T, class B>
+Derived PretrainedModel<Derived, Config, T, B>::from_pretrained(const std::string& directory,
+                                                                const PretrainedOptions& options,
+                                                                const B& device) {
+  Derived model(Config::from_pretrained(directory, options), device);
+  if (options.frozen) model.freeze("*");
+  static_cast<PretrainedModel&>(model).load(directory, options, model.config.initializer_range);
+  return model;
+}
+
+template <class Derived, class Config, class T, class B>
+Derived PretrainedModel<Derived, Config, T, B>::from_config(const Config& config, const B& device,
+                                                            std::uint64_t seed) {
+  Derived model(config, device);
+  model.set_seed(seed);
+  initialize_parameters(model.parameters(), config.initializer_range, seed);
+  return model;
+}
+
+template <class Derived, class Config, class T, class B>
+ParameterList<B> PretrainedModel<Derived, Config, T, B>::parameters() const {
   return {list_parameters<B>(self()), run_};
 }
 
-template <class Derived, class T, class B>
-std::int64_t PretrainedModel<Derived, T, B>::freeze(std::string_view pattern) {
+template <class Derived, class Config, class T, class B>
+std::int64_t PretrainedModel<Derived, Config, T, B>::freeze(std::string_view pattern) {
   return set_trainable<B>(self(), pattern, false);
 }
 
-template <class Derived, class T, class B>
-std::int64_t PretrainedModel<Derived, T, B>::unfreeze(std::string_view pattern) {
+template <class Derived, class Config, class T, class B>
+std::int64_t PretrainedModel<Derived, Config, T, B>::unfreeze(std::string_view pattern) {
   return set_trainable<B>(self(), pattern, true);
 }
 
-template <class Derived, class T, class B>
-void PretrainedModel<Derived, T, B>::freeze_layers(std::int64_t count) {
+template <class Derived, class Config, class T, class B>
+void PretrainedModel<Derived, Config, T, B>::freeze_layers(std::int64_t count) {
   check_layer_count("freeze_layers", count);
   for (const std::string& pattern : Derived::embedding_patterns()) freeze(pattern);
   for (std::int64_t i = 0; i < count; ++i) freeze(layer_pattern(i));
 }
 
-template <class Derived, class T, class B>
-void PretrainedModel<Derived, T, B>::unfreeze_top_layers(std::int64_t count) {
+template <class Derived, class Config, class T, class B>
+void PretrainedModel<Derived, Config, T, B>::unfreeze_top_layers(std::int64_t count) {
   check_layer_count("unfreeze_top_layers", count);
   const std::int64_t layers = self().num_layers();
   freeze_layers(layers - count);
   for (std::int64_t i = layers - count; i < layers; ++i) unfreeze(layer_pattern(i));
 }
 
-template <class Derived, class T, class B>
-void PretrainedModel<Derived, T, B>::check_layer_count(const char* function, std::int64_t count) const {
+template <class Derived, class Config, class T, class B>
+void PretrainedModel<Derived, Config, T, B>::check_layer_count(const char* function,
+                                                               std::int64_t count) const {
   if (count >= 0 && count <= self().num_layers()) return;
   throw ConfigError(std::string(function) + ": the model has " + std::to_string(self().num_layers()) +
                     " layers, found " + std::to_string(count));
 }
 
-template <class Derived, class T, class B>
-void PretrainedModel<Derived, T, B>::save_pretrained(const std::string& directory) const {
+template <class Derived, class Config, class T, class B>
+void PretrainedModel<Derived, Config, T, B>::save_pretrained(const std::string& directory) const {
   self().config.save(directory, Derived::architecture());
   ParameterList<B> own = parameters();
   std::erase_if(own.items,
@@ -146,26 +173,26 @@ void PretrainedModel<Derived, T, B>::save_pretrained(const std::string& director
   save_parameters(own, directory + "/model.safetensors");
 }
 
-template <class Derived, class T, class B>
-void PretrainedModel<Derived, T, B>::finish_construction() {
+template <class Derived, class Config, class T, class B>
+void PretrainedModel<Derived, Config, T, B>::finish_construction() {
   number_dropouts(static_cast<Derived&>(*this));
 }
 
-template <class Derived, class T, class B>
-void PretrainedModel<Derived, T, B>::load(const std::string& directory, const PretrainedOptions& options,
-                                          double initializer_range,
-                                          CheckpointReader (*open)(const std::string&)) {
+template <class Derived, class Config, class T, class B>
+void PretrainedModel<Derived, Config, T, B>::load(const std::string& directory,
+                                                  const PretrainedOptions& options,
+                                                  double initializer_range) {
   run_->seed = options.seed;
   if (options.quantized && !options.frozen)
     throw ConfigError("quantized: such weights do not train; set `frozen` as well");
-  load_report_ =
-      load_parameters(parameters(), directory,
-                      {std::string(Derived::base_model_prefix) + ".", initializer_range, options.seed,
-                       options.ignore_mismatched_sizes, Derived::ignored_keys(), open, options.quantized});
+  load_report_ = load_parameters(parameters(), directory,
+                                 {std::string(Derived::base_model_prefix) + ".", initializer_range,
+                                  options.seed, options.ignore_mismatched_sizes, Derived::ignored_keys(),
+                                  Derived::open_checkpoint, options.quantized});
 }
 
-template <class Derived, class T, class B>
-void PretrainedModel<Derived, T, B>::set_training(bool training) {
+template <class Derived, class Config, class T, class B>
+void PretrainedModel<Derived, Config, T, B>::set_training(bool training) {
   training_ = training;
   for_each_dropout(static_cast<Derived&>(*this),
                    [&](const std::string&, Dropout& d) { d.training = training; });

@@ -137,9 +137,9 @@ ATTUNE_INLINE std::string to_json_text(const CheckpointContents& contents) {
 }
 
 /// Reads typed fields and complains in one voice.
-class CheckpointReader {
+class ContentsReader {
  public:
-  explicit CheckpointReader(const std::string& file) : file_(file) {}
+  explicit ContentsReader(const std::string& file) : file_(file) {}
 
   template <class T>
   T get(const nlohmann::json& from, const char* key) const {
@@ -192,7 +192,7 @@ class CheckpointReader {
   const std::string& file_;
 };
 
-ATTUNE_INLINE OptimizerState optimizer_from_json(const nlohmann::json& json, const CheckpointReader& read) {
+ATTUNE_INLINE OptimizerState optimizer_from_json(const nlohmann::json& json, const ContentsReader& read) {
   OptimizerState state;
   state.optimizer = read.get<std::string>(json, "kind");
   state.skipped_steps = read.get<std::int64_t>(json, "skipped_steps");
@@ -210,7 +210,7 @@ ATTUNE_INLINE OptimizerState optimizer_from_json(const nlohmann::json& json, con
 
 ATTUNE_INLINE CheckpointContents checkpoint_from_json(const std::string& text, const std::string& file) {
   const nlohmann::json json = parse_json(text, file);
-  const CheckpointReader read(file);
+  const ContentsReader read(file);
   const auto version = read.get<std::int64_t>(json, "version");
   if (version != checkpoint_version)
     throw FormatError(file, -1,
