@@ -378,11 +378,12 @@ TEST_CASE("gemm: a matrix in quantised blocks gives the bits of its elements") {
     CAPTURE(std::string(name_of(isa)));
     for (const attune::BlockType type :
          {attune::BlockType::q8_0, attune::BlockType::q4_0, attune::BlockType::q4_1})
-      for (const auto& [m, rows, cols] : std::vector<std::array<std::int64_t, 3>>{
+      for (const auto& shape : std::vector<std::array<std::int64_t, 3>>{
                {1, 1, 32}, {3, 5, 64}, {16, 37, 96}, {17, 40, 1568}, {90, 70, 416}, {200, 33, 64}})
         for (const bool transposed : {true, false})
           for (const int threads : {1, 3}) {
             attune::set_num_threads(threads);
+            const std::int64_t m = shape[0], rows = shape[1], cols = shape[2];
             CAPTURE(std::string(name_of(type)));
             CAPTURE(m);
             CAPTURE(rows);
