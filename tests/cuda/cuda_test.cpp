@@ -18,8 +18,10 @@ const KernelTable<Cuda>& table() {
     add_layout_cases(result);
     add_elementwise_cases(result);
     add_reduce_cases(result);
+    add_matmul_cases(result);
     add_norm_cases(result);
     add_loss_cases(result);
+    add_attention_cases(result);
     add_sequence_cases(result);
     return result;
   }();

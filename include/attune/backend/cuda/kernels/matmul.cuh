@@ -1,0 +1,120 @@
+#pragma once
+
+#include <concepts>
+
+#include <attune/backend/cuda/kernels/activation.cuh>
+#include <attune/backend/cuda/kernels/column_sums.cuh>
+#include <attune/backend/cuda/kernels/gemm.cuh>
+
+// Products and what stands around them: see Matmul in backend.hpp.
+
+namespace attune::cuda {
+
+/// y = f(sum + bias), and sum + bias itself when wanted. `Sum` is what the product was stored in.
+template <class Sum, class S>
+struct BiasActivation {
+  Unary activation;
+  Rows<const Sum> sum;
+  Rows<const S> bias;  ///< one row, or null
+  Rows<S> pre, y;      ///< pre may be null
+  __device__ void operator()(int64_t row, int64_t column, int64_t count) const {
+    Pack<S> pack, shift{};
+    const Sum* from = sum.row(row) + column;
+    for (int k = 0; k < Pack<S>::size; ++k) pack.v[k] = k < count ? to_float(from[k]) : 0.0f;
+    if (bias) shift = load_pack(bias.data + column, count, bias.aligned);
+    for (int k = 0; k < Pack<S>::size; ++k) pack.v[k] += shift.v[k];
+    if (pre) store_pack(pre.row(row) + column, pack, count, pre.aligned);
+    for (float& value : pack.v) value = apply_unary(activation, value);
+    store_pack(y.row(row) + column, pack, count, y.aligned);
+  }
+};
+
+template <class S>
+struct ActivationBackward {
+  Unary activation;
+  Rows<const S> saved, dy;  ///< saved is null when the activation saves nothing
+  Rows<S> dpre;
+
+  __device__ __forceinline__ float slope(int64_t row, int64_t column) const {
+    return unary_slope(activation, saved ? to_float(saved.row(row)[column]) : 0.0f);
+  }
+  __device__ void operator()(int64_t row, int64_t column, int64_t count) const {
+    Pack<S> pack = load_pack(dy.row(row) + column, count, dy.aligned), from{};
+    if (saved) from = load_pack(saved.row(row) + column, count, saved.aligned);
+    for (int k = 0; k < Pack<S>::size; ++k) pack.v[k] *= unary_slope(activation, from.v[k]);
+    store_pack(dpre.row(row) + column, pack, count, dpre.aligned);
+  }
+  /// One cell, and its part of the bias gradient.
+  __device__ void operator()(int64_t row, int64_t column, float (&values)[1]) const {
+    values[0] = to_float(dy.row(row)[column]) * slope(row, column);
+    dpre.row(row)[column] = from_float<S>(values[0]);
+  }
+};
+
+template <class S>
+struct ColumnValues {
+  Rows<const S> dy;
+  __device__ void operator()(int64_t row, int64_t column, float (&values)[1]) const {
+    values[0] = to_float(dy.row(row)[column]);
+  }
+};
+
+template <class T>
+void Matmul<T>::matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c,
+                       MatmulOptions options) const {
+  gemm(context_of(*this), a, b, c, options);
+}
+
+template <class T>
+void Matmul<T>::matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<W> c,
+                       MatmulOptions options) const requires(!std::same_as<T, Wide<T>>) {
+  gemm(context_of(*this), a, b, c, options);
+}
+
+template <class T>
+void Matmul<T>::linear(MatrixView<const T> x, MatrixView<const T> weight, std::span<const T> bias,
+                       Unary activation, MatrixView<T> pre_activation, MatrixView<T> y) const {
+  Context& context = context_of(*this);
+  if (y.rows == 0 || y.cols == 0) return;
+  MatmulOptions options;
+  options.transpose_b = true;
+  if (activation == Unary::identity && x.cols > 0) {
+    gemm(context, x, weight, y, options, bias);
+    if (pre_activation)
+      launch_over_rows<Scalar<T>>(
+          context, y.rows, y.cols,
+          BiasActivation<Scalar<T>, Scalar<T>>{
+              Unary::identity, rows_of(MatrixView<const T>(y)), {}, {}, rows_of(pre_activation)});
+    return;
+  }
+  // The activation is applied to the sums as they are, not as T would round them.
+  const Workspace<float> sums(context, static_cast<std::size_t>(y.rows * y.cols));
+  const MatrixView<float> sum{sums.data(), y.rows, y.cols, y.cols};
+  gemm(context, x, weight, sum, options);
+  launch_over_rows<Scalar<T>>(
+      context, y.rows, y.cols,
+      BiasActivation<float, Scalar<T>>{activation, rows_of(MatrixView<const float>(sum)), row_of(bias),
+                                       rows_of(pre_activation), rows_of(y)});
+}
+
+template <class T>
+void Matmul<T>::linear_activation_backward(Unary activation, MatrixView<const T> saved,
+                                           MatrixView<const T> dy, MatrixView<T> dpre, std::span<W> bias_grad,
+                                           bool accumulate) const {
+  Context& context = context_of(*this);
+  Rows<const Scalar<T>> needed{};
+  if (saves(activation) != Saves::nothing) needed = rows_of(saved);
+  const ActivationBackward<Scalar<T>> backward{activation, needed, rows_of(dy), rows_of(dpre)};
+  if (bias_grad.empty())
+    launch_over_rows<Scalar<T>>(context, dy.rows, dy.cols, backward);
+  else
+    column_sums<1>(context, dy.rows, dy.cols, backward, {bias_grad}, accumulate);
+}
+
+template <class T>
+void Matmul<T>::bias_backward(MatrixView<const T> dy, std::span<W> bias_grad, bool accumulate) const {
+  column_sums<1>(context_of(*this), dy.rows, dy.cols, ColumnValues<Scalar<T>>{rows_of(dy)}, {bias_grad},
+                 accumulate);
+}
+
+}  // namespace attune::cuda
