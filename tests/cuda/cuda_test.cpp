@@ -36,5 +36,7 @@ TEST_CASE("Cuda: every kernel in float is within its bound of the reference") {
 TEST_CASE("Cuda: every kernel in bfloat16 is within its bound of the reference") {
   check_against_reference<bfloat16>(emulated_device(), table());
 }
-TEST_CASE("Cuda: optimizer steps are within their bounds of the reference") { check_optimizer(emulated_device()); }
+TEST_CASE("Cuda: optimizer steps are within their bounds of the reference") {
+  check_optimizer(emulated_device());
+}
 TEST_CASE("Cuda: gradient norm, clipping, and a step that is skipped") { check_clipping(emulated_device()); }

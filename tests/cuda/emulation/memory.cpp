@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <map>
 
 #include <emulation/engine.hpp>
@@ -23,6 +24,8 @@ struct Allocation {
 };
 using Allocations = std::map<const char*, Allocation>;  // by map
 Allocations live, freed;
+std::deque<const char*> quarantine;  // the keys of freed, oldest first
+constexpr size_t quarantined = 4096;
 bool memory_open = false;
 
 const Allocation* find(const Allocations& in, const void* address) {
@@ -160,7 +163,14 @@ void device_free(void* p) {
   mprotect(a->map, a->mapped, PROT_NONE);
   madvise(a->map, a->mapped, MADV_DONTNEED);  // the address range stays taken, the memory goes
   freed[a->map] = *a;
+  quarantine.push_back(a->map);
   live.erase(a->map);
+  if (quarantine.size() > quarantined) {  // a process has only so many mappings
+    const Allocation& oldest = freed.at(quarantine.front());
+    munmap(oldest.map, oldest.mapped + page_bytes);
+    freed.erase(quarantine.front());
+    quarantine.pop_front();
+  }
 }
 
 void check_slack() {

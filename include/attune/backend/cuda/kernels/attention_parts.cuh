@@ -75,6 +75,7 @@ __device__ __forceinline__ void dot_rows(const float* owned, const float* walked
   const float* rows = owned + static_cast<int>(threadIdx.x / 32) * rows_per_warp * head_size;
 #pragma unroll
   for (float& dot : dots) dot = 0.0f;
+#pragma unroll 4
   for (int d = 0; d < head_size; ++d) {
     const float value = mine[d];
 #pragma unroll
@@ -91,6 +92,7 @@ __device__ __forceinline__ void add_weighted(const float* weights, const float* 
   for (int i = 0; i < Columns; ++i) {
     const int d = lane + 32 * i;
     if (d >= head_size) break;
+#pragma unroll 4
     for (int row = 0; row < walked_rows; ++row) {
       const float value = walked[row * walked_stride + d];
 #pragma unroll

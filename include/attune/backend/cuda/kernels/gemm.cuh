@@ -173,9 +173,9 @@ class GemmLibrary {
   std::map<GemmShape, GemmPlan> plans_;
 };
 
-/// The alignment that a pointer has, up to 256 bytes.
+/// The alignment that a pointer has, up to the 16 bytes that fast kernels ask for.
 inline std::uint32_t alignment_of(const void* p) {
-  const auto address = reinterpret_cast<std::uintptr_t>(p) | 256;
+  const auto address = reinterpret_cast<std::uintptr_t>(p) | 16;
   return static_cast<std::uint32_t>(address & (~address + 1));
 }
 

@@ -32,10 +32,17 @@ __device__ __forceinline__ void residual_sums(const Rows<const S>& x, const Rows
   });
 }
 
+/// Where the sum of x and a residual is kept for the passes that follow: in s, or in y when s is not wanted.
+template <class S>
+__device__ __forceinline__ Rows<S> sum_target(const Rows<const S>& residual, const Rows<S>& s,
+                                              const Rows<S>& y) {
+  return s || !residual ? s : y;
+}
+
 /// What the passes after residual_sums() read.
 template <class S>
-__device__ __forceinline__ Rows<const S> stored_sum(const Rows<const S>& x, const Rows<S>& s) {
-  return s ? Rows<const S>{s.data, s.stride, s.aligned} : x;
+__device__ __forceinline__ Rows<const S> stored_sum(const Rows<const S>& x, const Rows<S>& kept) {
+  return kept ? Rows<const S>{kept.data, kept.stride, kept.aligned} : x;
 }
 
 template <class S, int Threads>
@@ -47,9 +54,10 @@ __global__ void __launch_bounds__(Threads == 32 ? 32 * row_warps : Threads)
   const int64_t row = group_row<Threads>();
   if (row >= rows) return;
   float sum, unused;
-  residual_sums<S, Threads>(x, residual, dropout, s, row, cols, sum, unused);
+  const Rows<S> kept = sum_target(residual, s, y);
+  residual_sums<S, Threads>(x, residual, dropout, kept, row, cols, sum, unused);
   const float average = block_sum<Threads>(sum, scratch) / static_cast<float>(cols);
-  const Rows<const S> values = stored_sum(x, s);
+  const Rows<const S> values = stored_sum(x, kept);
   float squares = 0.0f;
   for_packs<S, Threads>(cols, [&](int64_t column, int64_t count) {
     const Pack<S> pack = load_pack(values.row(row) + column, count, values.aligned);
@@ -126,9 +134,10 @@ __global__ void __launch_bounds__(Threads == 32 ? 32 * row_warps : Threads)
   const int64_t row = group_row<Threads>();
   if (row >= rows) return;
   float unused, squares;
-  residual_sums<S, Threads>(x, residual, Dropout(), s, row, cols, unused, squares);
+  const Rows<S> kept = sum_target(residual, s, y);
+  residual_sums<S, Threads>(x, residual, Dropout(), kept, row, cols, unused, squares);
   const float inverse = port::rsqrt(block_sum<Threads>(squares, scratch) / static_cast<float>(cols) + eps);
-  const Rows<const S> values = stored_sum(x, s);
+  const Rows<const S> values = stored_sum(x, kept);
   for_packs<S, Threads>(cols, [&](int64_t column, int64_t count) {
     Pack<S> pack = load_pack(values.row(row) + column, count, values.aligned);
     const Pack<S> factor = load_pack(weight.data + column, count, weight.aligned);
@@ -207,11 +216,11 @@ __global__ void __launch_bounds__(Threads == 32 ? 32 * row_warps : Threads)
   });
   dot = block_sum<Threads>(dot, scratch);
   const bool clamped = norms[row] < eps;
+  const float along = clamped ? 0.0f : dot, inverse = 1.0f / (clamped ? eps : norms[row]);
   for_packs<S, Threads>(cols, [&](int64_t column, int64_t count) {
     Pack<S> d = load_pack(dy.row(row) + column, count, dy.aligned);
     const Pack<S> v = load_pack(y.row(row) + column, count, y.aligned);
-    for (int k = 0; k < Pack<S>::size; ++k)
-      d.v[k] = clamped ? d.v[k] / eps : (d.v[k] - v.v[k] * dot) / norms[row];
+    for (int k = 0; k < Pack<S>::size; ++k) d.v[k] = (d.v[k] - v.v[k] * along) * inverse;
     store_pack(dx.row(row) + column, d, count, dx.aligned);
   });
 }

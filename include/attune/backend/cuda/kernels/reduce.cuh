@@ -82,6 +82,7 @@ template <class S, class Out>
 void launch_sum(Context& context, const S* x, Out* y, const Walk& kept, const Walk& kept_y,
                 const Walk& summed, bool accumulate) {
   if (kept.count == 0) return;
+  if (summed.count == 0) x = nullptr;  // a view of nothing may begin past its array's end
   if (summed.count <= 32) {
     const auto config = launch_config(context, grid_for(ceil_div(kept.count, sum_threads)), sum_threads);
     check(ATTUNE_LAUNCH(config, (sum_short<S, Out>), x, y, kept, kept_y, summed, accumulate), "sum");

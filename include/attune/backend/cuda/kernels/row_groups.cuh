@@ -20,6 +20,7 @@ __device__ __forceinline__ int64_t group_row() {
 /// f(column, count) for this thread's packs of a row.
 template <class S, int Threads, class F>
 __device__ __forceinline__ void for_packs(int64_t cols, const F& f) {
+#pragma unroll 2
   for (int64_t column = int64_t{threadIdx.x} * pack_size<S>; column < cols; column += Threads * pack_size<S>)
     f(column, cols - column);
 }
