@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <attune/core/error.hpp>
+#include <attune/device.hpp>
 
 #include "emulated.hpp"
 
@@ -148,4 +149,25 @@ TEST_CASE("Cuda: a missing device is named, with what is missing") {
   config = before;
   CHECK(Cuda() == Cuda(0));
   CHECK(Cuda().name() == "cuda:0");
+}
+
+TEST_CASE("with_device: a program that links attune::cuda takes the GPU, or the CPU when there is none") {
+  testing::emulated_device();
+  cuda_emulation::Config& config = cuda_emulation::config();
+  const cuda_emulation::Config before = config;
+  const auto name = [](const char* wanted) {
+    return with_device(wanted, [](auto device) { return device.name(); });
+  };
+  CHECK(name("auto") == "cuda:0");
+  CHECK(name("cuda") == "cuda:0");
+  CHECK(name("cpu") == "cpu");
+  config.compute_major = 7;
+  CHECK(name("auto") == "cpu");
+  config.device_status = cudaErrorNoDevice;
+  CHECK(name("auto") == "cpu");
+  CHECK_THROWS_WITH_AS(name("cuda"),
+                       doctest::Contains("no device can be used: the driver finds no NVIDIA device"),
+                       DeviceError);
+  CHECK_THROWS_AS(name("gpu"), ConfigError);
+  config = before;
 }

@@ -13,6 +13,8 @@ namespace attune::cuda {
 
 /// How many devices can be used now.
 int device_count();
+/// Whether there is a device of that number, new enough for the kernels.
+bool device_is_usable(int ordinal);
 /// Why device_count() is 0, for people: no driver, a driver that is too old, no device.
 std::string why_no_device();
 

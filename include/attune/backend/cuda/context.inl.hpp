@@ -12,6 +12,10 @@
 
 namespace attune::cuda {
 
+namespace {
+constexpr int oldest_major = 8;  // Ampere: bfloat16 tensor cores, asynchronous copies
+}
+
 void check(int status, const char* what) {
   if (status == cudaSuccess) return;
   const auto error = static_cast<cudaError_t>(status);
@@ -26,6 +30,12 @@ int device_count() {
   if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
   cudaGetLastError();
   return 0;
+}
+
+bool device_is_usable(int ordinal) {
+  cudaDeviceProp properties;
+  return ordinal >= 0 && ordinal < device_count() &&
+         cudaGetDeviceProperties(&properties, ordinal) == cudaSuccess && properties.major >= oldest_major;
 }
 
 std::string why_no_device() {
@@ -92,7 +102,7 @@ Context::Context(int ordinal) : ordinal_(ordinal), memory_(ordinal) {
   check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
   name_ = properties.name;
   multiprocessors_ = properties.multiProcessorCount;
-  if (properties.major < 8)
+  if (properties.major < oldest_major)
     throw DeviceError("cuda: device " + std::to_string(ordinal) + " (" + name_ + ") has compute capability " +
                       std::to_string(properties.major) + "." + std::to_string(properties.minor) +
                       "; 8.0 (Ampere) or later is needed");

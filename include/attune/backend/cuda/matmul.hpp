@@ -7,6 +7,13 @@
 
 namespace attune::cuda {
 
+/// Whether float products may use TF32 (10 bits of mantissa, much faster): off unless set. For the whole
+/// process.
+inline bool& tf32_allowed() {
+  static bool allowed = false;
+  return allowed;
+}
+
 // Bodies: kernels/matmul.cuh.
 template <class T>
 struct Matmul {

@@ -202,6 +202,7 @@ template <class T, class F>
 __global__ void __launch_bounds__(32 * row_warps) over_rows(F f, int64_t rows, int64_t cols) {
   for (int64_t row = int64_t{blockIdx.x} * row_warps + threadIdx.y; row < rows;
        row += int64_t{gridDim.x} * row_warps)
+#pragma unroll 1  // unrolled, functors with divisions spill
     for (int64_t column = int64_t{threadIdx.x} * pack_size<T>; column < cols; column += 32 * pack_size<T>)
       f(row, column, cols - column);
 }

@@ -16,12 +16,6 @@
 
 namespace attune::cuda {
 
-/// Whether float products may use TF32 (10 bits of mantissa): off unless asked for. For the whole process.
-inline bool& tf32_allowed() {
-  static bool allowed = false;
-  return allowed;
-}
-
 inline void check_blas(cublasStatus_t status, const char* what) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw DeviceError(std::string("cuda: cuBLASLt: ") + what + ": status " +

@@ -192,10 +192,10 @@ __global__ void __launch_bounds__(Threads == 32 ? 32 * row_warps : Threads)
     const Pack<S> pack = load_pack(x.row(row) + column, count, x.aligned);
     for (const float value : pack.v) squares += value * value;
   });
-  const float norm = sqrtf(block_sum<Threads>(squares, scratch));
+  const float norm = sqrtf(block_sum<Threads>(squares, scratch)), inverse = 1.0f / fmaxf(norm, eps);
   for_packs<S, Threads>(cols, [&](int64_t column, int64_t count) {
     Pack<S> pack = load_pack(x.row(row) + column, count, x.aligned);
-    for (float& value : pack.v) value /= fmaxf(norm, eps);
+    for (float& value : pack.v) value *= inverse;
     store_pack(y.row(row) + column, pack, count, y.aligned);
   });
   if (threadIdx.x == 0) norms[row] = norm;

@@ -56,6 +56,7 @@ __global__ void __launch_bounds__(step_threads)
   if (factor != factor) return;  // a step that is skipped
   const ParameterChunk chunk = chunks[blockIdx.x];
   const Group group = groups[chunk.group];
+#pragma unroll 1  // unrolled, the divisions spill
   for (int64_t i = int64_t{blockIdx.y} * step_threads + threadIdx.x; i < chunk.size;
        i += step_threads * blocks_per_chunk) {
     const int64_t at = chunk.offset + i;

@@ -1,0 +1,3 @@
+#pragma once
+
+// Only targets that link attune::cuda find this file: attune/device.hpp looks whether it can be included.
