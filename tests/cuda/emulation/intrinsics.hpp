@@ -91,6 +91,7 @@ T atomic_exchange(T* p, T value) {
 
 // ---- arithmetic ----
 inline float rsqrt(float x) { return 1.0f / std::sqrt(x); }
+inline float divide_fast(float x, float y) { return x / y; }
 inline uint32_t multiply_high(uint32_t a, uint32_t b) {
   return static_cast<uint32_t>((uint64_t{a} * b) >> 32);
 }

@@ -5,7 +5,7 @@
 
 namespace attune::cuda {
 
-__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ __forceinline__ float sigmoid(float x) { return port::divide_fast(1.0f, 1.0f + expf(-x)); }
 __device__ __forceinline__ float silu_slope(float x) {
   const float s = sigmoid(x);
   return s * (1.0f + x * (1.0f - s));
