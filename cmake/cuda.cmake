@@ -27,7 +27,8 @@ list(APPEND units ${PROJECT_BINARY_DIR}/cuda/optimizer.cu)
 
 add_library(attune_cuda STATIC ${CMAKE_CURRENT_LIST_DIR}/cuda/host.cpp ${units})
 add_library(attune::cuda ALIAS attune_cuda)
-target_compile_features(attune_cuda PRIVATE cuda_std_20)
+# The standard as a flag: CMake 3.25 does not know that nvcc 13 has C++20.
+target_compile_options(attune_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>")
 set_target_properties(attune_cuda PROPERTIES POSITION_INDEPENDENT_CODE ON)
 target_link_libraries(attune_cuda PUBLIC attune CUDA::cudart_static CUDA::cublasLt)
 target_include_directories(attune_cuda INTERFACE $<BUILD_INTERFACE:${CMAKE_CURRENT_LIST_DIR}/cuda/linked>)
