@@ -6,6 +6,7 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -127,6 +128,7 @@ ATTUNE_INLINE void CheckpointReader::open_index(const std::string& path) {
   // Of each shard its place in sources_, and the place of each of its tensors by name.
   std::map<std::string, std::uint32_t> shards;
   std::vector<std::map<std::string_view, std::size_t>> places;
+  static_assert(std::is_nothrow_move_constructible_v<CheckpointSource>, "the names must stay where they are");
   for (const auto& [name, value] : index["weight_map"].get_ref<const nlohmann::json::object_t&>()) {
     if (!value.is_string())
       throw FormatError(path, -1, "weight_map: \"" + name + "\": expected the name of a shard");
