@@ -227,3 +227,24 @@ TEST_CASE("config: defaults where a field is absent, null where a padding row is
   const ChangedConfig swish("bert_cls_silu", "hidden_act", "swish");
   CHECK_NOTHROW(BertForSequenceClassification<float, Cpu>::from_pretrained(swish.path()));
 }
+
+TEST_CASE("config: sinusoidal_pos_embds says how the positions of a new DistilBERT begin") {
+  const ChangedConfig changed("distilbert_cls", "sinusoidal_pos_embds", true);
+  DistilBertConfig config = DistilBertConfig::from_pretrained(changed.path());
+  CHECK(config.sinusoidal_pos_embds);
+  const TemporaryDirectory saved;
+  config.save(saved.path(), "DistilBertModel");
+  CHECK(read_json(saved.path() + "/config.json")["sinusoidal_pos_embds"] == true);
+
+  config.dim = 6;
+  config.n_heads = 1;
+  const auto model = DistilBertForSequenceClassification<float, Cpu>::from_config(config);
+  const auto positions = model.encoder.embeddings.position_embeddings.weight.value().to_vector();
+  // transformers' _create_sinusoidal_embeddings(n_pos, 6), rows 1 and 4
+  const float row_1[] = {0.84147096f, 0.54030228f, 0.04639922f, 0.99892300f, 0.00215443f, 0.99999768f};
+  const float row_4[] = {-0.75680250f, -0.65364361f, 0.18459873f, 0.98281395f, 0.00861763f, 0.99996287f};
+  for (std::size_t i = 0; i < 6; ++i) {
+    CHECK(positions[6 + i] == doctest::Approx(row_1[i]).epsilon(1e-6));
+    CHECK(positions[24 + i] == doctest::Approx(row_4[i]).epsilon(1e-6));
+  }
+}

@@ -135,11 +135,10 @@ Tensor<T, B> as_output(const std::shared_ptr<Function<B>>& function, Detached<T,
 /// The one gate through which operations on tensors pass.
 ///
 /// An operation is a value with a `name`, its options, what it saves, and two members that stand side by
-/// side:
+/// side. forward computes and saves what backward reads; backward writes the gradients that are wanted:
 ///
-///     Detached<T, B> forward(Needs, Detached<T, B> x, ...);                  // computes, and saves what
-///     backward reads void backward(Detached<T, B> dy, Gradient<T, B> dx, ...) const;        // writes the
-///     gradients that are wanted
+///     Detached<T, B> forward(Needs, Detached<T, B> x, ...);
+///     void backward(Detached<T, B> dy, Gradient<T, B> dx, ...) const;
 ///
 /// With several outputs both use std::tuple; an output's gradient is empty when nothing depends on it.
 /// Nothing is recorded under NoGradGuard or when no input needs a gradient, unless the operation sets

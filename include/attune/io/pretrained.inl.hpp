@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -42,6 +43,16 @@ ATTUNE_INLINE void fill_anew(const LoadTarget& target, double initializer_range,
     for (const char c : target.name) stream = (stream ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
     RandomStream random(seed, stream);
     for (float& value : values) value = random.normal() * static_cast<float>(initializer_range);
+  }
+  if (target.init == Init::sinusoidal) {
+    const std::int64_t columns = target.shape[1];
+    for (std::int64_t i = 0; i < target.shape.size(); ++i) {
+      const std::int64_t position = i / columns, column = i % columns, pair = column / 2;
+      const double angle = static_cast<double>(position) /
+                           std::pow(10000.0, 2.0 * static_cast<double>(pair) / static_cast<double>(columns));
+      values[static_cast<std::size_t>(i)] =
+          static_cast<float>(column % 2 == 0 ? std::sin(angle) : std::cos(angle));
+    }
   }
   if (target.zero_row >= 0 && target.zero_row < target.shape[0]) {
     const auto row_size = static_cast<std::ptrdiff_t>(target.shape.size() / target.shape[0]);

@@ -97,6 +97,7 @@ struct DistilBertConfig {
   double attention_dropout = 0.1;
   double seq_classif_dropout = 0.2;
   std::int64_t max_position_embeddings = 512;
+  bool sinusoidal_pos_embds = false;  ///< how the positions of a new model begin; they train all the same
   double initializer_range = 0.02;
   std::int64_t pad_token_id = 0;
   bool tie_word_embeddings = true;

@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include <attune/core/file.hpp>
-#include <attune/core/log.hpp>
 #include <attune/models/config.hpp>
 
 namespace attune::detail {
@@ -252,9 +251,6 @@ ATTUNE_INLINE DistilBertConfig DistilBertConfig::from_pretrained(const std::stri
   const JsonObject config = detail::read_config_file(directory);
   detail::check_model_type(config, model_type);
   detail::refuse_unsupported(config);
-  if (config.get("sinusoidal_pos_embds", false))
-    log(LogLevel::info,
-        "config.json: sinusoidal_pos_embds: positions are taken from the checkpoint and trained");
   DistilBertConfig c;
   c.vocab_size = detail::positive(config, "vocab_size", c.vocab_size);
   c.dim = detail::positive(config, "dim", c.dim);
@@ -266,6 +262,7 @@ ATTUNE_INLINE DistilBertConfig DistilBertConfig::from_pretrained(const std::stri
   c.attention_dropout = detail::probability(config, "attention_dropout", c.attention_dropout);
   c.seq_classif_dropout = detail::probability(config, "seq_classif_dropout", c.seq_classif_dropout);
   c.max_position_embeddings = detail::positive(config, "max_position_embeddings", c.max_position_embeddings);
+  c.sinusoidal_pos_embds = config.get("sinusoidal_pos_embds", c.sinusoidal_pos_embds);
   c.initializer_range = detail::positive_number(config, "initializer_range", c.initializer_range);
   c.pad_token_id = detail::pad_token(config, c.pad_token_id, c.vocab_size);
   c.tie_word_embeddings = config.get("tie_word_embeddings", true);
@@ -293,6 +290,7 @@ ATTUNE_INLINE void DistilBertConfig::save(const std::string& directory,
   detail::set_field(ours, "attention_dropout", attention_dropout);
   detail::set_field(ours, "seq_classif_dropout", seq_classif_dropout);
   detail::set_field(ours, "max_position_embeddings", max_position_embeddings);
+  detail::set_field(ours, "sinusoidal_pos_embds", sinusoidal_pos_embds);
   detail::set_field(ours, "initializer_range", initializer_range);
   detail::set_field(ours, "tie_word_embeddings", tie_word_embeddings);
   detail::set_field(ours, "pad_token_id", nullptr);

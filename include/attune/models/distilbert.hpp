@@ -30,7 +30,9 @@ struct DistilBertEmbeddings {
       : word_embeddings(device, c.vocab_size, c.dim, c.pad_token_id),
         position_embeddings(device, c.max_position_embeddings, c.dim),
         norm(device, c.dim, detail::distilbert_eps),
-        dropout(make_dropout(c.dropout, "dropout")) {}
+        dropout(make_dropout(c.dropout, "dropout")) {
+    if (c.sinusoidal_pos_embds) position_embeddings.weight.state()->init = Init::sinusoidal;
+  }
 
   Tensor<T, B> operator()(const EncoderInput<B>& input) const {
     const Tensor<T, B> sum = embedding_sum(input.ids, word_embeddings.weight, input.positions,

@@ -11,7 +11,9 @@
 namespace attune {
 
 /// How a parameter begins when no checkpoint has it.
-enum class Init : std::uint8_t { zeros, ones, normal };
+/// sinusoidal: row p is the sine and cosine of p / 10000^(2i/C), in turn (Vaswani et al. 2017,
+/// arXiv:1706.03762, 3.5).
+enum class Init : std::uint8_t { zeros, ones, normal, sinusoidal };
 
 /// What the handles of one parameter share. The scalar type is data here, so that parameters of several types
 /// can be listed, moved into an optimizer's arena and saved together.
