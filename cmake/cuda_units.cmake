@@ -7,7 +7,7 @@ function(attune_cuda_unit file)
   set(instances "")
   foreach(family IN LISTS unit_FAMILIES)
     string(APPEND includes "#include <attune/backend/cuda/kernels/${family}.cuh>\n")
-    if(NOT family STREQUAL "optimizer") # whose bodies are no templates
+    if(NOT family MATCHES "^(optimizer|sequence_tables)$") # whose bodies are no templates
       string(SUBSTRING ${family} 0 1 first)
       string(SUBSTRING ${family} 1 -1 rest)
       string(TOUPPER ${first} first)

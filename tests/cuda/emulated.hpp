@@ -27,6 +27,7 @@ inline Cuda emulated_device() {
     }
     const Cuda first;
     first.context().memory().set_caching(false);
+    first.context().allow_cudnn(false);  // the tests in cudnn/ set plans of their own
     return first;
   }();
   return device;

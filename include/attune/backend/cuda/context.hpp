@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <mutex>
 #include <string>
@@ -60,6 +61,9 @@ class Context {
   int multiprocessors() const { return multiprocessors_; }
   CUstream_st* stream() const { return stream_; }
   DeviceMemory& memory() { return memory_; }
+  /// Whether attention may use cuDNN, where it is installed: yes unless set.
+  bool cudnn_allowed() const { return cudnn_allowed_; }
+  void allow_cudnn(bool allowed) { cudnn_allowed_ = allowed; }
 
   void upload(void* device, const void* host, std::size_t bytes);
   void download(void* host, const void* device, std::size_t bytes);
@@ -75,6 +79,7 @@ class Context {
   std::string name_;
   int multiprocessors_ = 1;
   CUstream_st* stream_ = nullptr;
+  std::atomic<bool> cudnn_allowed_{true};
   DeviceMemory memory_;
   StagingBuffer staging_;
 };

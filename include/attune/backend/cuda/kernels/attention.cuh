@@ -2,6 +2,7 @@
 
 #include <type_traits>
 
+#include <attune/backend/cuda/cudnn/attention.hpp>
 #include <attune/backend/cuda/kernels/attention_parts.cuh>
 
 // Attention that keeps no matrix of weights: Dao et al., "FlashAttention", arXiv:2205.14135. Float arithmetic
@@ -258,6 +259,8 @@ void Attention<T>::attention(MatrixView<const T> q, MatrixView<const T> k, Matri
                              AttentionOptions options, MatrixView<T> y, MatrixView<W> lse) const {
   if (q.rows == 0) return;
   Context& context = context_of(*this);
+  if constexpr (std::is_same_v<T, bfloat16>)
+    if (cudnn::attention(context, q, k, v, options, y, lse)) return;
   for_head_size(options.head_size, [&](auto columns) {
     const auto kernel = attention_forward<Scalar<T>, columns.value>;
     const dim3 grid =
@@ -272,10 +275,12 @@ void Attention<T>::attention(MatrixView<const T> q, MatrixView<const T> k, Matri
 
 template <class T>
 void Attention<T>::attention_backward(MatrixView<const T> dy, MatrixView<const T> q, MatrixView<const T> k,
-                                      MatrixView<const T> v, MatrixView<const T>, MatrixView<const W> lse,
+                                      MatrixView<const T> v, MatrixView<const T> y, MatrixView<const W> lse,
                                       AttentionOptions options, MatrixView<T> dq, MatrixView<T> dk,
                                       MatrixView<T> dv) const {
   Context& context = context_of(*this);
+  if constexpr (std::is_same_v<T, bfloat16>)
+    if (cudnn::attention_backward(context, dy, q, k, v, y, lse, options, dq, dk, dv)) return;
   const Workspace<float> delta(context, static_cast<std::size_t>(q.rows * options.heads));
   const AttentionShape shape(options);
   for_head_size(options.head_size, [&](auto columns) {
