@@ -1,12 +1,15 @@
-// Attention by cuDNN on the emulated device against the CPU: what the graphs mean, computed by the interpreter.
+// Attention by cuDNN on the emulated device against the CPU: what the graphs mean, computed by the
+// interpreter.
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <attune/backend/cpu/cpu.hpp>
@@ -92,16 +95,19 @@ template <class B>
 Results run(const B& device, const Case& c) {
   const Segments segments = Segments::from_lengths(c.lengths);
   const std::int64_t tokens = segments.tokens(), q = c.width(), kv = c.kv_width(), all = q + 2 * kv;
-  const auto integers = [](std::span<const std::int32_t> s) { return std::vector<std::int32_t>(s.begin(), s.end()); };
+  const auto integers = [](std::span<const std::int32_t> s) {
+    return std::vector<std::int32_t>(s.begin(), s.end());
+  };
   const Array<std::int32_t, B> offsets(device, integers(segments.offsets())),
       positions(device, integers(segments.positions()));
-  const Array<bfloat16, B> qkv(device, random_values(tokens * all, 1)), dy(device, random_values(tokens * q, 2)),
+  const Array<bfloat16, B> qkv(device, random_values(tokens * all, 1)),
+      dy(device, random_values(tokens * q, 2)),
       y(device, std::vector<bfloat16>(static_cast<std::size_t>(tokens * q), bfloat16(-77.0f))),
       gradients(device, std::vector<bfloat16>(static_cast<std::size_t>(tokens * all), bfloat16(-77.0f)));
   const Array<float, B> lse(device, std::vector<float>(static_cast<std::size_t>(tokens * c.heads), -77.0f));
   AttentionOptions options = options_of(c);
-  options.query_segments = options.key_segments = {offsets.data(), segments.count(), tokens, segments.max_length(),
-                                                   positions.data()};
+  options.query_segments = options.key_segments = {offsets.data(), segments.count(), tokens,
+                                                   segments.max_length(), positions.data()};
   using In = MatrixView<const bfloat16>;
   const MatrixView<bfloat16> x = qkv.matrix(all), dx = gradients.matrix(all);
   const In queries = x.columns(0, q), keys = x.columns(q, q + kv), values = x.columns(q + kv, all);
@@ -118,15 +124,16 @@ double difference(const std::vector<T>& found, const std::vector<T>& expected) {
   REQUIRE(found.size() == expected.size());
   double largest = 0.0, size = 0.0;
   for (std::size_t i = 0; i < found.size(); ++i) {
-    const double error = std::abs(static_cast<double>(float(found[i])) - static_cast<double>(float(expected[i])));
+    const double error =
+        std::abs(static_cast<double>(float(found[i])) - static_cast<double>(float(expected[i])));
     largest = std::isnan(error) ? INFINITY : std::max(largest, error);
     size = std::max(size, std::abs(static_cast<double>(float(expected[i]))));
   }
   return largest / size;
 }
 
-/// Weights and their gradients are rounded to bfloat16 (2^-9) before products, results after them, on both sides;
-/// log-sum-exps are floats.
+/// Weights and their gradients are rounded to bfloat16 (2^-9) before products, results after them, on both
+/// sides; log-sum-exps are floats.
 void check_equal(const Results& found, const Results& expected) {
   CHECK(difference(found.y, expected.y) < 0x1p-6);
   CHECK(difference(found.lse, expected.lse) < 1e-5);
@@ -136,9 +143,10 @@ void check_equal(const Results& found, const Results& expected) {
 /// The emulated device with plans for an architecture, while it lives.
 class Planned {
  public:
-  explicit Planned(int architecture, decltype(&cudnnGetVersion) version = nullptr) : device(emulated_device()) {
+  explicit Planned(int architecture, const std::function<void(cudnn::Api&)>& change = {})
+      : device(emulated_device()) {
     std::string why_not;
-    auto plans = stand_in_plans(architecture, why_not, version);
+    auto plans = stand_in_plans(architecture, why_not, change);
     if (!plans) {
       MESSAGE("skipped: ", why_not);
       return;
@@ -241,7 +249,9 @@ void for_each_case(const std::vector<std::int32_t>& lengths, const F& f) {
       }
 }
 
-std::size_t version_9_18_0() { return 91800; }
+void pass_for_9_18_0(cudnn::Api& api) {
+  api.version = [] { return std::size_t{91800}; };
+}
 
 }  // namespace
 
@@ -256,7 +266,8 @@ TEST_CASE("cuDNN: graphs over ragged rows are planned for sm_90 and mean attenti
   });
 }
 
-TEST_CASE("cuDNN: graphs over ragged rows are planned for sm_80, forward; the backward goes to the own kernel") {
+TEST_CASE(
+    "cuDNN: graphs over ragged rows are planned for sm_80, forward; the backward goes to the own kernel") {
   Planned planned(80);
   if (!planned.ready) return;
   for_each_case({5, 0, 1, 50}, [&](const Case& c) {
@@ -267,7 +278,8 @@ TEST_CASE("cuDNN: graphs over ragged rows are planned for sm_80, forward; the ba
   });
 }
 
-TEST_CASE("cuDNN: graphs over padded rows are planned for sm_80 and sm_90 and mean attention and its gradients") {
+TEST_CASE(
+    "cuDNN: graphs over padded rows are planned for sm_80 and sm_90 and mean attention and its gradients") {
   for (const int architecture : {80, 90}) {
     CAPTURE(architecture);
     Planned planned(architecture);
@@ -278,23 +290,43 @@ TEST_CASE("cuDNN: graphs over padded rows are planned for sm_80 and sm_90 and me
 
 TEST_CASE("cuDNN: sequences of one length take padded plans where ragged ones are not to be had") {
   const Case c{{24, 24, 24}, 4, 2, 64, true};
-  const auto executed = [&](int architecture, decltype(&cudnnGetVersion) version) {
-    Planned planned(architecture, version);
+  const auto executed = [&](int architecture, const auto& change) {
+    Planned planned(architecture, change);
     if (!planned.ready) return -1;
     const int before = executed_plans();
     check_equal(run(planned.device, c), run(Cpu(), c));
     return executed_plans() - before;
   };
-  const int found = executed(80, nullptr);
+  const int found = executed(80, [](cudnn::Api&) {});
   if (found < 0) return;
   CHECK(found == 2);
-  CHECK(executed(80, version_9_18_0) == 2);
+  CHECK(executed(80, pass_for_9_18_0) == 2);
   // Sequences of different lengths: neither.
-  Planned planned(80, version_9_18_0);
+  Planned planned(80, pass_for_9_18_0);
   const Case ragged{{24, 7}, 4, 2, 64, true};
   const int before = executed_plans();
   check_equal(run(planned.device, ragged), run(Cpu(), ragged));
   CHECK(executed_plans() == before);
+}
+
+TEST_CASE("cuDNN: the backward passes over engines that say they are not deterministic") {
+  static decltype(&cudnnBackendGetAttribute) honest;
+  Planned planned(90, [](cudnn::Api& api) {
+    honest = std::exchange(
+        api.get_attribute, [](cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
+                              cudnnBackendAttributeType_t type, int64_t most, int64_t* found, void* values) {
+          if (name != CUDNN_ATTR_ENGINE_NUMERICAL_NOTE) return honest(d, name, type, most, found, values);
+          *static_cast<cudnnBackendNumericalNote_t*>(values) = CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC;
+          *found = 1;
+          return CUDNN_STATUS_SUCCESS;
+        });
+  });
+  if (!planned.ready) return;
+  const int before = executed_plans();
+  const Case c{{20, 12}, 2, 2, 64, true};
+  check_equal(run(planned.device, c), run(Cpu(), c));
+  CHECK(executed_plans() == before + 1);  // the forward has one order anyway
+  CHECK(planned.ready->why_not().find(" of them not deterministic") != std::string::npos);
 }
 
 TEST_CASE("cuDNN: plans are made for rounded sizes and used again") {
@@ -331,7 +363,8 @@ TEST_CASE("cuDNN: what it cannot do goes to the own kernels") {
   planned.device.context().allow_cudnn(true);
   const Array<std::int32_t, Cuda> offsets(planned.device, {0, 3, 5}), others(planned.device, {0, 0, 5}),
       positions(planned.device, {0, 1, 2, 0, 1});
-  const Array<bfloat16, Cuda> x(planned.device, random_values(5 * 64, 3)), y(planned.device, random_values(5 * 64, 4));
+  const Array<bfloat16, Cuda> x(planned.device, random_values(5 * 64, 3)),
+      y(planned.device, random_values(5 * 64, 4));
   const Array<float, Cuda> lse(planned.device, std::vector<float>(10));
   const auto takes = [&](const auto& change) {
     AttentionOptions options = options_of(usual);
@@ -346,7 +379,9 @@ TEST_CASE("cuDNN: what it cannot do goes to the own kernels") {
   }));
   CHECK_FALSE(takes([](AttentionOptions& o) { o.window = 2; }));
   CHECK_FALSE(takes([](AttentionOptions& o) { o.query_offset = 1; }));
-  CHECK_FALSE(takes([&](AttentionOptions& o) { o.key_segments = {others.data(), 2, 5, 5, positions.data()}; }));
+  CHECK_FALSE(takes([&](AttentionOptions& o) {
+    o.key_segments = {others.data(), 2, 5, 5, positions.data()};
+  }));
   planned.device.synchronize();
 }
 
@@ -370,15 +405,16 @@ TEST_CASE("cuDNN: errors name what was refused") {
     return;
   }
   cudnn::Descriptor tensor(*api, CUDNN_BACKEND_TENSOR_DESCRIPTOR, "nameless tensor");
-  CHECK_THROWS_WITH_AS(tensor.finalize(), doctest::Contains("cuDNN: finalize nameless tensor: CUDNN_STATUS_BAD_PARAM"),
+  CHECK_THROWS_WITH_AS(tensor.finalize(),
+                       doctest::Contains("cuDNN: finalize nameless tensor: CUDNN_STATUS_BAD_PARAM"),
                        cudnn::CudnnError);
   CHECK_THROWS_WITH_AS(tensor.set(CUDNN_ATTR_MATMUL_COMP_TYPE, CUDNN_DATA_FLOAT),
                        doctest::Contains("cuDNN: set attribute 1500 of nameless tensor"), cudnn::CudnnError);
   Planned planned(90);
   if (!planned.ready) return;
   cudnn::AttentionProblem impossible = simplest_problem();
-  impossible.head_size = 1000;
-  impossible.q_stride = impossible.k_stride = impossible.v_stride = impossible.y_stride = 2000;
+  impossible.head_size = 20;
+  impossible.q_stride = impossible.k_stride = impossible.v_stride = impossible.y_stride = 40;
   CHECK(planned.ready->find(impossible) == nullptr);
   CHECK(planned.ready->why_not().find("cuDNN: no plan") != std::string::npos);
 }

@@ -106,8 +106,8 @@ struct Value {
   float at(const Dims& i) const { return data[index(i)]; }
   /// Dimensions of size 1 are repeated.
   float repeated(const Dims& i) const {
-    return at({size[0] == 1 ? 0 : i[0], size[1] == 1 ? 0 : i[1], size[2] == 1 ? 0 : i[2],
-               size[3] == 1 ? 0 : i[3]});
+    return at(
+        {size[0] == 1 ? 0 : i[0], size[1] == 1 ? 0 : i[1], size[2] == 1 ? 0 : i[2], size[3] == 1 ? 0 : i[3]});
   }
 };
 
@@ -227,7 +227,8 @@ class Interpreter {
   template <class F>
   void store(Handle handle, Value x, const F& written) {
     const Description t(handle);
-    if (t.size != x.size) fail("cudnn: tensor ", static_cast<std::size_t>(t.uid), " is not of its result's size");
+    if (t.size != x.size)
+      fail("cudnn: tensor ", static_cast<std::size_t>(t.uid), " is not of its result's size");
     for (float& value : x.data) value = rounded(t.type, value);
     if (!t.inner) {
       const Places places(t, *this);
@@ -268,9 +269,12 @@ class Interpreter {
     if (a.size[0] != b.size[0] || a.size[3] != b.size[2] || a.size[1] % b.size[1] != 0)
       fail("cudnn: operands of a product that do not fit");
     Value c(Dims{a.size[0], a.size[1], a.size[2], b.size[3]});
-    const auto rows = lengths(part(o, CUDNN_ATTR_OPERATION_MATMUL_GEMM_M_OVERRIDE_DESC), c.size[0], c.size[2]);
-    const auto cols = lengths(part(o, CUDNN_ATTR_OPERATION_MATMUL_GEMM_N_OVERRIDE_DESC), c.size[0], c.size[3]);
-    const auto terms = lengths(part(o, CUDNN_ATTR_OPERATION_MATMUL_GEMM_K_OVERRIDE_DESC), c.size[0], a.size[3]);
+    const auto rows =
+        lengths(part(o, CUDNN_ATTR_OPERATION_MATMUL_GEMM_M_OVERRIDE_DESC), c.size[0], c.size[2]);
+    const auto cols =
+        lengths(part(o, CUDNN_ATTR_OPERATION_MATMUL_GEMM_N_OVERRIDE_DESC), c.size[0], c.size[3]);
+    const auto terms =
+        lengths(part(o, CUDNN_ATTR_OPERATION_MATMUL_GEMM_K_OVERRIDE_DESC), c.size[0], a.size[3]);
     const int64_t group = a.size[1] / b.size[1];
     std::vector<double> sums;
     for (int64_t n = 0; n < c.size[0]; ++n) {
@@ -297,8 +301,8 @@ class Interpreter {
   void reduction(Handle o) {
     const Value& x = load(part(o, CUDNN_ATTR_OPERATION_REDUCTION_XDESC));
     const Handle target = part(o, CUDNN_ATTR_OPERATION_REDUCTION_YDESC);
-    const auto mode =
-        get<cudnnReduceTensorOp_t>(part(o, CUDNN_ATTR_OPERATION_REDUCTION_DESC), CUDNN_ATTR_REDUCTION_OPERATOR);
+    const auto mode = get<cudnnReduceTensorOp_t>(part(o, CUDNN_ATTR_OPERATION_REDUCTION_DESC),
+                                                 CUDNN_ATTR_REDUCTION_OPERATOR);
     if (mode != CUDNN_REDUCE_TENSOR_MAX && mode != CUDNN_REDUCE_TENSOR_ADD)
       fail("cudnn: a reduction that is not interpreted");
     Value y(Description(target).size);
@@ -405,7 +409,8 @@ cudnnStatus_t set_attribute(Handle d, cudnnBackendAttributeName_t name, cudnnBac
   const cudnnStatus_t status = recorder.real.set_attribute(d, name, type, count, values);
   if (status == CUDNN_STATUS_SUCCESS) {
     const char* bytes = static_cast<const char*>(values);
-    recorder.records.at(d).attributes[name].assign(bytes, bytes + static_cast<std::size_t>(count) * bytes_of(type));
+    recorder.records.at(d).attributes[name].assign(bytes,
+                                                   bytes + static_cast<std::size_t>(count) * bytes_of(type));
     if (name == CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)
       recorder.graph_of_plan[d] = recorder.graph_of_configuration.at(*static_cast<const Handle*>(values));
   }

@@ -4,9 +4,9 @@
 
 namespace attune::testing {
 
-/// The functions of `real` with an interpreter in place of execution. Descriptors are made, checked and planned by
-/// the real library; what they were given is recorded on the way. Execution computes the recorded graph on the
-/// emulated device's memory, in the order of the stream that was set last.
+/// The functions of `real` with an interpreter in place of execution. Descriptors are made, checked and
+/// planned by the real library; what they were given is recorded on the way. Execution computes the recorded
+/// graph on the emulated device's memory, in the order of the stream that was set last.
 ///
 /// It is strict: everything that a graph's sequence lengths leave out is NaN and is never written, a plan's
 /// workspace is overwritten, and an operation, type or pointer that it does not know throws

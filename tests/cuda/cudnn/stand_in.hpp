@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,12 +14,13 @@
 
 namespace attune::testing {
 
-/// The newest cuDNN with which these tests are known to work: they skip where a newer one refuses the stand-in.
+/// The newest cuDNN with which these tests are known to work: they skip where a newer one refuses the
+/// stand-in.
 inline constexpr std::size_t newest_known_version = 92000;
 
-/// A device as cuDNN describes it in JSON. The format is not documented: NVIDIA means it to be read from a real
-/// device. The numbers are those of an A100 and an H100, as far as they are public, and serve for nothing but
-/// planning.
+/// A device as cuDNN describes it in JSON. The format is not documented: NVIDIA means it to be read from a
+/// real device. The numbers are those of an A100 and an H100, as far as they are public, and serve for
+/// nothing but planning.
 inline std::string device_description(int architecture) {
   const bool hopper = architecture >= 90;
   return std::string(R"({"maxGridSize":[2147483647,65535,65535],"maxBlockSize":[1024,1024,64],)") +
@@ -26,12 +28,13 @@ inline std::string device_description(int architecture) {
          R"("reservedSharedMemoryPerBlock":1024,"maxRegistersPerSM":65536,"maxCtasPerSM":32,)" +
          R"("maxThreadsPerBlock":1024,"maxThreadsPerSM":2048,"pciDeviceId":0,"isTccDriver":0,)" +
          R"("supportCoopLaunch":1,"cudaDeviceId":0,"driverVer":13000,"totalGlobalMem":85017624576,)" +
-         (hopper ? R"("multiProcessorCount":132,"maxSharedMemoryPerBlockOptin":232448,"smClockRateKHz":1980000,)"
-                   R"("memClockRateKHz":2619000,"l2CacheSize":52428800,"deviceVer":900,)"
-                   R"("deviceName":"NVIDIA H100 80GB HBM3"})"
-                 : R"("multiProcessorCount":108,"maxSharedMemoryPerBlockOptin":166912,"smClockRateKHz":1410000,)"
-                   R"("memClockRateKHz":1593000,"l2CacheSize":41943040,"deviceVer":800,)"
-                   R"("deviceName":"NVIDIA A100-SXM4-80GB"})");
+         (hopper
+              ? R"("multiProcessorCount":132,"maxSharedMemoryPerBlockOptin":232448,"smClockRateKHz":1980000,)"
+                R"("memClockRateKHz":2619000,"l2CacheSize":52428800,"deviceVer":900,)"
+                R"("deviceName":"NVIDIA H100 80GB HBM3"})"
+              : R"("multiProcessorCount":108,"maxSharedMemoryPerBlockOptin":166912,"smClockRateKHz":1410000,)"
+                R"("memClockRateKHz":1593000,"l2CacheSize":41943040,"deviceVer":800,)"
+                R"("deviceName":"NVIDIA A100-SXM4-80GB"})");
 }
 
 /// What any cuDNN of version 9 can plan.
@@ -66,10 +69,10 @@ inline const cuda::cudnn::Api* stand_in_api(std::string& why_not) {
   return api ? &*api : nullptr;
 }
 
-/// Plans for a device of that architecture (80 or 90), none of which is there. `version`: of the library, when it is
-/// to pass for another.
-inline std::unique_ptr<cuda::cudnn::AttentionPlans> stand_in_plans(int architecture, std::string& why_not,
-                                                                   decltype(&cudnnGetVersion) version = nullptr) {
+/// Plans for a device of that architecture (80 or 90), none of which is there. `change(api)` puts other
+/// functions in the place of the library's.
+inline std::unique_ptr<cuda::cudnn::AttentionPlans> stand_in_plans(
+    int architecture, std::string& why_not, const std::function<void(cuda::cudnn::Api&)>& change = {}) {
   const cuda::cudnn::Api* installed = stand_in_api(why_not);
   if (!installed) return nullptr;
   static std::deque<cuda::cudnn::Api> apis;  // plans point to theirs
@@ -86,7 +89,7 @@ inline std::unique_ptr<cuda::cudnn::AttentionPlans> stand_in_plans(int architect
       why_not = plans->why_not();
       return nullptr;
     }
-    if (version) api.version = version;
+    if (change) change(api);
     return plans;
   } catch (const cuda::cudnn::CudnnError& error) {
     why_not = error.what();

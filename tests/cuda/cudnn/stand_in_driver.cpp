@@ -1,6 +1,6 @@
-// A library that calls itself libcuda.so.1, for the tests alone: with it loaded, cuDNN compiles plans on a machine
-// without a driver. Loading a kernel succeeds and gives nothing; all else that cuDNN's libraries look up says that
-// the driver is a stub. Nothing can run with it.
+// A library that calls itself libcuda.so.1, for the tests alone: with it loaded, cuDNN compiles plans on a
+// machine without a driver. Loading a kernel succeeds and gives nothing; all else that cuDNN's libraries look
+// up says that the driver is a stub. Nothing can run with it.
 
 namespace {
 

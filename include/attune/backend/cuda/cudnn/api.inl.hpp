@@ -76,8 +76,8 @@ inline const Api& installed_api() {
     load(found.finalize, "cudnnBackendFinalize");
     load(found.execute, "cudnnBackendExecute");
     if (found.version() < oldest_version)
-      throw DeviceError("cuda: cuDNN: version " + std::to_string(oldest_version) + " or later is needed, found " +
-                        std::to_string(found.version()));
+      throw DeviceError("cuda: cuDNN: version " + std::to_string(oldest_version) +
+                        " or later is needed, found " + std::to_string(found.version()));
     return found;
   }();
   return api;

@@ -17,8 +17,8 @@ namespace attune::cuda::cudnn {
 enum class Storage { ragged, padded };
 
 /// What an attention plan is made for; bfloat16 throughout. The batch and the lengths are upper bounds: the
-/// lengths of an execution's sequences are read from device memory. Ragged plans are made for rounded bounds, so
-/// that few of them serve all batches; surplus sequences have length 0.
+/// lengths of an execution's sequences are read from device memory. Ragged plans are made for rounded bounds,
+/// so that few of them serve all batches; surplus sequences have length 0.
 struct AttentionProblem {
   bool backward = false;
   bool causal = false;
@@ -37,9 +37,10 @@ struct AttentionProblem {
 /// below, and of `step`.
 std::int64_t bucketed(std::int64_t size, std::int64_t step);
 
-/// y = attention(q, k, v) and its log-sum-exp, by cuDNN; false, and nothing done, when that cannot be: cuDNN is
-/// missing or switched off (Context::allow_cudnn), has no plan, or the call has dropout, a window, an offset,
-/// queries that may see no key, or rows that are not aligned to 16 bytes. Arguments as in SequenceOps.
+/// y = attention(q, k, v) and its log-sum-exp, by cuDNN; false, and nothing done, when that cannot be: cuDNN
+/// is missing or switched off (Context::allow_cudnn), has no plan, or the call has dropout, a window, an
+/// offset, queries that may see no key, or rows that are not aligned to 16 bytes. Arguments as in
+/// SequenceOps.
 bool attention(Context& context, MatrixView<const bfloat16> q, MatrixView<const bfloat16> k,
                MatrixView<const bfloat16> v, const AttentionOptions& options, MatrixView<bfloat16> y,
                MatrixView<float> lse);
@@ -53,8 +54,8 @@ bool attention_backward(Context& context, MatrixView<const bfloat16> dy, MatrixV
 /// "cuDNN 9.19.0" when attention on the device can use it, else what is missing.
 std::string describe(const Context& context);
 
-/// Bindings of sequences to a plan: for each of `batch` sequences the numbers of queries and keys, and for each
-/// ragged tensor where its sequences begin.
+/// Bindings of sequences to a plan: for each of `batch` sequences the numbers of queries and keys, and for
+/// each ragged tensor where its sequences begin.
 struct SequenceTables {
   static constexpr int most = 10;
   struct Starts {

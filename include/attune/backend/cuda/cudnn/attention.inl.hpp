@@ -16,7 +16,8 @@
 namespace attune::cuda::cudnn {
 
 std::int64_t bucketed(std::int64_t size, std::int64_t step) {
-  const auto power = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(std::max<std::int64_t>(size, 1))));
+  const auto power =
+      static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(std::max<std::int64_t>(size, 1))));
   const std::int64_t unit = std::max(step, power / 8);
   return (size + unit - 1) / unit * unit;
 }
@@ -38,7 +39,9 @@ Operand operand(std::int64_t id, MatrixView<T> view, bool keys = false) {
 /// More than this is not taken for one call: own kernels need none of it.
 constexpr std::size_t most_workspace = std::size_t{1} << 30;
 
-bool is_rectangle(const SegmentsView& segments) { return segments.tokens == segments.count * segments.max_length; }
+bool is_rectangle(const SegmentsView& segments) {
+  return segments.tokens == segments.count * segments.max_length;
+}
 
 /// Whether cuDNN can take the call in that storage; what it says itself comes after that.
 bool fits(Storage storage, bool backward, const AttentionOptions& options, const AttentionPlans& plans,
@@ -53,7 +56,7 @@ bool fits(Storage storage, bool backward, const AttentionOptions& options, const
     if (backward || plans.api().version() < 91801) return false;
   }
   if (!rectangles && queries.offsets != keys.offsets) return false;  // a query may be without keys
-  for (const Operand& o : operands)  // begins are of 32 bits
+  for (const Operand& o : operands)                                  // begins are of 32 bits
     if (o.row_count * o.stride > std::numeric_limits<std::int32_t>::max()) return false;
   return true;
 }
@@ -84,24 +87,29 @@ class WorkspaceLayout {
   std::size_t bytes_ = 0;
 };
 
-bool run(Context& context, AttentionPlans& plans, const AttentionProblem& problem, const AttentionOptions& options,
-         std::span<const Operand> operands) {
+bool run(Context& context, AttentionPlans& plans, const AttentionProblem& problem,
+         const AttentionOptions& options, std::span<const Operand> operands) {
   const Plan* plan = plans.find(problem);
   if (!plan) return false;
   const auto batch = static_cast<std::size_t>(problem.batch);
   WorkspaceLayout layout;
   const std::size_t inner = layout.add(plan->workspace_bytes());
   const std::size_t delta =
-      layout.add(problem.backward ? batch * static_cast<std::size_t>(problem.heads * problem.query_length) * sizeof(float)
-                                  : 0);
-  const std::size_t lengths[] = {layout.add(batch * sizeof(std::int32_t)), layout.add(batch * sizeof(std::int32_t))};
+      layout.add(problem.backward
+                     ? batch * static_cast<std::size_t>(problem.heads * problem.query_length) * sizeof(float)
+                     : 0);
+  const std::size_t lengths[] = {layout.add(batch * sizeof(std::int32_t)),
+                                 layout.add(batch * sizeof(std::int32_t))};
   std::vector<std::size_t> begins;
   if (problem.storage == Storage::ragged)
-    for (std::size_t i = 0; i < operands.size(); ++i) begins.push_back(layout.add((batch + 1) * sizeof(std::int32_t)));
+    for (std::size_t i = 0; i < operands.size(); ++i)
+      begins.push_back(layout.add((batch + 1) * sizeof(std::int32_t)));
   if (layout.bytes() > most_workspace) return false;
 
   const Workspace<char> workspace(context, layout.bytes());
-  const auto integers = [&](std::size_t at) { return reinterpret_cast<std::int32_t*>(workspace.data() + at); };
+  const auto integers = [&](std::size_t at) {
+    return reinterpret_cast<std::int32_t*>(workspace.data() + at);
+  };
   SequenceTables tables;
   tables.query_offsets = options.query_segments.offsets;
   tables.key_offsets = options.key_segments.offsets;
@@ -150,8 +158,10 @@ bool try_storages(Context& context, AttentionProblem problem, const AttentionOpt
     const bool ragged = storage == Storage::ragged;
     problem.storage = storage;
     problem.batch = ragged ? bucketed(options.query_segments.count, 4) : options.query_segments.count;
-    problem.query_length = ragged ? bucketed(options.query_segments.max_length, 64) : options.query_segments.max_length;
-    problem.key_length = ragged ? bucketed(options.key_segments.max_length, 64) : options.key_segments.max_length;
+    problem.query_length =
+        ragged ? bucketed(options.query_segments.max_length, 64) : options.query_segments.max_length;
+    problem.key_length =
+        ragged ? bucketed(options.key_segments.max_length, 64) : options.key_segments.max_length;
     if (run(context, *plans, problem, options, operands)) return true;
   }
   return false;
@@ -178,9 +188,9 @@ bool attention_backward(Context& context, MatrixView<const bfloat16> dy, MatrixV
                         MatrixView<const bfloat16> y, MatrixView<const float> lse,
                         const AttentionOptions& options, MatrixView<bfloat16> dq, MatrixView<bfloat16> dk,
                         MatrixView<bfloat16> dv) {
-  const Operand operands[] = {operand(uid::q, q),        operand(uid::k, k, true),   operand(uid::v, v, true),
-                              operand(uid::y, y),        operand(uid::lse, lse),     operand(uid::dy, dy),
-                              operand(uid::dq, dq),      operand(uid::dk, dk, true), operand(uid::dv, dv, true)};
+  const Operand operands[] = {operand(uid::q, q),   operand(uid::k, k, true),   operand(uid::v, v, true),
+                              operand(uid::y, y),   operand(uid::lse, lse),     operand(uid::dy, dy),
+                              operand(uid::dq, dq), operand(uid::dk, dk, true), operand(uid::dv, dv, true)};
   AttentionProblem problem;
   problem.backward = true;
   problem.q_stride = q.stride;

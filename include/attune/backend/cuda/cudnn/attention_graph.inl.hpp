@@ -64,7 +64,8 @@ class AttentionGraph {
   }
   const Descriptor* begins(std::int64_t id) {
     if (p_.storage == Storage::padded) return nullptr;
-    return graph_.tensor(uid::ragged + id, CUDNN_DATA_INT32, {p_.batch + 1, 1, 1, 1}, {1, 1, 1, 1}).descriptor;
+    return graph_.tensor(uid::ragged + id, CUDNN_DATA_INT32, {p_.batch + 1, 1, 1, 1}, {1, 1, 1, 1})
+        .descriptor;
   }
   GraphTensor log_sum_exp() {
     return graph_.tensor(uid::lse, real, column(), {p_.query_length * p_.lse_stride, 1, p_.lse_stride, 1},
@@ -164,8 +165,9 @@ inline void AttentionGraph::gradient_of_keys(const GraphTensor& weights, const G
   graph_.reduce(CUDNN_REDUCE_TENSOR_ADD, gradient, of_each_head);
 }
 
-/// P = exp(scores - lse), dv = P^T dy, ds = scale P (dy v^T - delta) with delta = sum dy y, dk = ds^T q, dq = ds
-/// k. dq is the result of one product and no sum of parts in memory, which is what asks cuDNN for a fixed order.
+/// P = exp(scores - lse), dv = P^T dy, ds = scale P (dy v^T - delta) with delta = sum dy y, dk = ds^T q, dq =
+/// ds k. dq is the result of one product and no sum of parts in memory, which is what asks cuDNN for a fixed
+/// order.
 inline void AttentionGraph::build_backward() {
   const GraphTensor q = rows(uid::q, p_.heads, p_.query_length, p_.q_stride);
   const GraphTensor k = rows_transposed(uid::k, p_.kv_heads, p_.key_length, p_.k_stride);
@@ -187,8 +189,8 @@ inline void AttentionGraph::build_backward() {
 
   const GraphTensor dp = scores();
   graph_.matmul(dy, v, dp, {.rows = query_lengths_, .columns = key_lengths_, .terms = {}});
-  const GraphTensor ds = map(
-      CUDNN_POINTWISE_MUL, map(CUDNN_POINTWISE_MUL, map(CUDNN_POINTWISE_SUB, dp, delta), weights), scale_);
+  const GraphTensor ds = map(CUDNN_POINTWISE_MUL,
+                             map(CUDNN_POINTWISE_MUL, map(CUDNN_POINTWISE_SUB, dp, delta), weights), scale_);
   gradient_of_keys(transposed_weights(ds), q, dk);
 
   const GraphTensor keys = graph_.inner(half, transposed(k.size), transposed(k.strides), k.begins);

@@ -35,7 +35,8 @@ class AttentionPlans {
     try {
       // Shares the graph with what else was built for the problem.
       const auto built = std::make_shared<const AttentionGraph>(*api_, problem);
-      plan.emplace(make_plan(target_, std::shared_ptr<const Graph>(built, &built->graph()), problem.backward));
+      plan.emplace(
+          make_plan(target_, std::shared_ptr<const Graph>(built, &built->graph()), problem.backward));
     } catch (const CudnnError& error) {
       why_not_ = error.what();
     }

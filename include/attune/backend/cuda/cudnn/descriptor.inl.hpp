@@ -72,7 +72,8 @@ class Descriptor {
   V get(cudnnBackendAttributeName_t name) const {
     V value{};
     std::int64_t found = 0;
-    api_->check(api_->get_attribute(raw_, name, attribute_type(&value), 1, &found, &value), "read " + label(name));
+    api_->check(api_->get_attribute(raw_, name, attribute_type(&value), 1, &found, &value),
+                "read " + label(name));
     return value;
   }
   /// At most `most` values.

@@ -34,8 +34,8 @@ class Graph {
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
 
-  /// A tensor in memory, bound by its number at execution. `begins`, of int32, says in place of the first stride
-  /// where each entry of the first dimension begins, in elements.
+  /// A tensor in memory, bound by its number at execution. `begins`, of int32, says in place of the first
+  /// stride where each entry of the first dimension begins, in elements.
   GraphTensor tensor(std::int64_t uid, cudnnDataType_t type, const Dims& size, const Dims& strides,
                      const Descriptor* begins = nullptr) {
     return add_tensor("tensor " + std::to_string(uid), uid, type, size, strides, Kind::memory, begins);
@@ -182,9 +182,7 @@ inline void Graph::reshape(const GraphTensor& y, const GraphTensor& x) {
 
 inline void Graph::finish() {
   Descriptor& graph = add(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, "graph");
-  graph
-      .set(CUDNN_ATTR_OPERATIONGRAPH_OPS, std::span<const cudnnBackendDescriptor_t>(operations_))
-      .finalize();
+  graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, std::span<const cudnnBackendDescriptor_t>(operations_)).finalize();
 }
 
 }  // namespace attune::cuda::cudnn

@@ -51,12 +51,12 @@ inline bool is_nondeterministic(const Api& api, const Descriptor& configuration)
   engine.emplace_back(api, CUDNN_BACKEND_ENGINE_DESCRIPTOR, "engine");
   configuration.get_into(CUDNN_ATTR_ENGINECFG_ENGINE, engine);
   const auto notes = engine[0].get_list<cudnnBackendNumericalNote_t>(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
-                                                                    CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
+                                                                     CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
   return std::find(notes.begin(), notes.end(), CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) != notes.end();
 }
 
-/// The first of the advised configurations that can be compiled, among those that are deterministic when that is
-/// asked for. Throws CudnnError when there is none.
+/// The first of the advised configurations that can be compiled, among those that are deterministic when that
+/// is asked for. Throws CudnnError when there is none.
 inline Plan make_plan(const Target& target, std::shared_ptr<const Graph> graph, bool deterministic) {
   constexpr std::int64_t most_configurations = 16;
   const Api& api = graph->api();
@@ -86,13 +86,14 @@ inline Plan make_plan(const Target& target, std::shared_ptr<const Graph> graph, 
     const cudnnStatus_t status = plan.try_finalize();
     if (status == CUDNN_STATUS_SUCCESS) {
       const auto bytes = plan.get<std::int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
-      return Plan(std::move(graph), std::move(configuration), std::move(plan), static_cast<std::size_t>(bytes));
+      return Plan(std::move(graph), std::move(configuration), std::move(plan),
+                  static_cast<std::size_t>(bytes));
     }
     refused = status;
   }
   throw CudnnError(refused, "cuda: cuDNN: no plan: " + std::to_string(advised) + " engines advised, " +
-                                std::to_string(passed_over) + " of them not deterministic, the last refusal: " +
-                                api.error_name(refused));
+                                std::to_string(passed_over) +
+                                " of them not deterministic, the last refusal: " + api.error_name(refused));
 }
 
 inline void Plan::execute(cudnnHandle_t handle, std::span<const Binding> bindings, void* workspace) const {

@@ -27,8 +27,8 @@ static __global__ void __launch_bounds__(table_threads) sequence_tables_kernel(S
 }
 
 void fill_sequence_tables(Context& context, const SequenceTables& tables) {
-  const auto config = launch_config(context, static_cast<unsigned>(ceil_div(tables.batch + 1, table_threads)),
-                                    table_threads);
+  const auto config =
+      launch_config(context, static_cast<unsigned>(ceil_div(tables.batch + 1, table_threads)), table_threads);
   check(ATTUNE_LAUNCH(config, sequence_tables_kernel, tables), "sequence tables");
 }
 
