@@ -31,6 +31,7 @@ int cuDriverGetVersion() { return stub_library; }
 int cuGetErrorName() { return stub_library; }
 int cuGetErrorString() { return stub_library; }
 int cuKernelGetAttribute() { return stub_library; }
+int cuKernelGetFunction() { return stub_library; }
 int cuKernelSetAttribute() { return stub_library; }
 int cuLaunchCooperativeKernel() { return stub_library; }
 int cuLaunchKernel() { return stub_library; }
