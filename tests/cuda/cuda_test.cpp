@@ -21,7 +21,7 @@ const KernelTable<Cuda>& table() {
     add_matmul_cases(result);
     add_norm_cases(result);
     add_loss_cases(result);
-    add_attention_cases(result);
+    add_attention_cases(result, 1.0);  // tensor cores round weights
     add_sequence_cases(result);
     return result;
   }();

@@ -24,9 +24,11 @@ struct Lengths {
       for (std::int32_t i = 0; i < length; ++i) result.push_back(holes ? i + i / 3 + 2 : i);
     return result;
   }
+  std::int32_t longest() const {
+    return lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+  }
   SegmentsView view(std::span<const std::int32_t> offsets, std::span<const std::int32_t> positions) const {
-    const std::int32_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
-    return {offsets.data(), count(), tokens(), longest, positions.data()};
+    return {offsets.data(), count(), tokens(), longest(), positions.data()};
   }
 };
 
@@ -41,8 +43,76 @@ struct AttentionCase {
   bool holes = false;
 };
 
+/// `rounded` says that the backend rounds weights, and the gradients of scores, to T before they multiply
+/// rows: 1 for T = bfloat16 on tensor cores, else 0.
 template <class B>
-void add_attention_cases(KernelTable<B>& table) {
+void add_attention_case(KernelTable<B>& table, const AttentionCase& c, double rounded = 0.0) {
+  const auto nq = c.queries.tokens(), nk = c.keys.tokens(), width = c.heads * c.head_size,
+             kv_width = c.kv_heads * c.head_size;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_size));
+  // Scores sum D products of numbers in [-1, 1], times 1 / sqrt(D): off by at most (D + 2) sqrt(D) u. A
+  // weight is off by twice that, exp and the sum of n in lanes; values are in [-1, 1].
+  const double d = double(c.head_size), longest = std::max<double>(152, c.keys.longest());
+  const double weight_error = 2 * (d + 2) * std::sqrt(d) + longest / 16 + 32;
+  // A rounded weight is off by u_T / 2 of itself; weights add up to 1, or 1 / (1 - p).
+  const Bound log_sum{.absolute = weight_error + longest},
+      forward{.absolute = log_sum.absolute, .stored = rounded};
+  // dP sums D products, dS = P (dP - sum P dP), then sums over the keys or the queries of the group.
+  // A rounded dS is off by u_T / 2 of itself, at most about 2 sqrt(D) P, and so is delta from a rounded y;
+  // the weights of a key add up to a few over the queries of a head.
+  const double group = double(c.heads) / double(c.kv_heads);
+  const Bound backward{.absolute = (4 * weight_error + 4 * longest) * d, .stored = 3 * rounded},
+      shared{.absolute = backward.absolute, .stored = 3 * group * rounded};
+  const auto options = [=](auto& a) {
+    AttentionOptions result;
+    result.query_segments = c.queries.view(a.integers(0), a.integers(1));
+    result.key_segments = c.keys.view(a.integers(2), a.integers(3));
+    result.heads = c.heads;
+    result.kv_heads = c.kv_heads;
+    result.head_size = c.head_size;
+    result.scale = scale;
+    result.causal = c.causal;
+    result.window = c.window;
+    result.query_offset = c.query_offset;
+    result.dropout = {c.dropout, {5, 6}, 3, a.integers(4).data(), a.integers(1).data()};
+    return result;
+  };
+  const std::vector<Array> common{integers(c.queries.offsets()),
+                                  integers(c.queries.positions(c.holes)),
+                                  integers(c.keys.offsets()),
+                                  integers(c.keys.positions(c.holes)),
+                                  integers(nq, below(50)),
+                                  matrix(nq, width, c.gap, uniform(-1, 1)),
+                                  matrix(nk, kv_width, c.gap, uniform(-1, 1)),
+                                  matrix(nk, kv_width, c.gap, uniform(-1, 1))};
+  const auto with = [&](std::vector<Array> more) {
+    std::vector<Array> arrays = common;
+    arrays.insert(arrays.end(), more.begin(), more.end());
+    return arrays;
+  };
+  table.add("attention " + c.name,
+            with({out_matrix(nq, width, c.gap, forward), as_wide(out_matrix(nq, c.heads, 0, log_sum))}),
+            [=](const auto& b, auto& a) {
+              b.attention(a.matrix(5), a.matrix(6), a.matrix(7), options(a), a.matrix(8), a.wide_matrix(9));
+            });
+  Array lse = matrix(nq, c.heads, 0, constant(0));
+  lse.kind = Kind::wide;
+  table.add(
+      "attention_backward " + c.name,
+      with({matrix(nq, width, c.gap, constant(0)), lse, matrix(nq, width, c.gap, uniform(-1, 1)),
+            out_matrix(nq, width, c.gap, backward), out_matrix(nk, kv_width, c.gap, shared),
+            out_matrix(nk, kv_width, c.gap, shared)}),
+      [=](const Reference& b, auto& a) {
+        b.attention(a.matrix(5), a.matrix(6), a.matrix(7), options(a), a.matrix(8), a.wide_matrix(9));
+      },
+      [=](const auto& b, auto& a) {
+        b.attention_backward(a.matrix(10), a.matrix(5), a.matrix(6), a.matrix(7), a.matrix(8),
+                             a.wide_matrix(9), options(a), a.matrix(11), a.matrix(12), a.matrix(13));
+      });
+}
+
+template <class B>
+void add_attention_cases(KernelTable<B>& table, double rounded = 0.0) {
   const Lengths ragged{{5, 0, 1, 70, 17}};
   for (const AttentionCase& c : std::vector<AttentionCase>{
            {"none", {}, {}, 2, 2, 4},
@@ -63,64 +133,8 @@ void add_attention_cases(KernelTable<B>& table) {
            {"dropout with holes, grouped, causal", ragged, ragged, 4, 2, 8, 3, true, 0, 0, 0.2f, true},
            {"dropout at an offset", {{1, 3}}, {{6, 9}}, 2, 2, 8, 0, true, 0, 5, 0.4f},
            // Later blocks of queries begin to see at keys 23 and 87: within a Philox block.
-           {"dropout in a long window", {{150}}, {{150}}, 2, 2, 8, 0, true, 42, 0, 0.3f}}) {
-    const auto nq = c.queries.tokens(), nk = c.keys.tokens(), width = c.heads * c.head_size,
-               kv_width = c.kv_heads * c.head_size;
-    const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_size));
-    // Scores sum D products of numbers in [-1, 1], times 1 / sqrt(D): off by at most (D + 2) sqrt(D) u. A
-    // weight is off by twice that, exp and the sum of n in lanes; values are in [-1, 1].
-    const double d = double(c.head_size), longest = 152;
-    const double weight_error = 2 * (d + 2) * std::sqrt(d) + longest / 16 + 32;
-    const Bound forward{.absolute = weight_error + longest};
-    // dP sums D products, dS = P (dP - sum P dP), then sums over the keys or the queries of the group.
-    const Bound backward{.absolute = (4 * weight_error + 4 * longest) * d};
-    const auto options = [=](auto& a) {
-      AttentionOptions result;
-      result.query_segments = c.queries.view(a.integers(0), a.integers(1));
-      result.key_segments = c.keys.view(a.integers(2), a.integers(3));
-      result.heads = c.heads;
-      result.kv_heads = c.kv_heads;
-      result.head_size = c.head_size;
-      result.scale = scale;
-      result.causal = c.causal;
-      result.window = c.window;
-      result.query_offset = c.query_offset;
-      result.dropout = {c.dropout, {5, 6}, 3, a.integers(4).data(), a.integers(1).data()};
-      return result;
-    };
-    const std::vector<Array> common{integers(c.queries.offsets()),
-                                    integers(c.queries.positions(c.holes)),
-                                    integers(c.keys.offsets()),
-                                    integers(c.keys.positions(c.holes)),
-                                    integers(nq, below(50)),
-                                    matrix(nq, width, c.gap, uniform(-1, 1)),
-                                    matrix(nk, kv_width, c.gap, uniform(-1, 1)),
-                                    matrix(nk, kv_width, c.gap, uniform(-1, 1))};
-    const auto with = [&](std::vector<Array> more) {
-      std::vector<Array> arrays = common;
-      arrays.insert(arrays.end(), more.begin(), more.end());
-      return arrays;
-    };
-    table.add("attention " + c.name,
-              with({out_matrix(nq, width, c.gap, forward), as_wide(out_matrix(nq, c.heads, 0, forward))}),
-              [=](const auto& b, auto& a) {
-                b.attention(a.matrix(5), a.matrix(6), a.matrix(7), options(a), a.matrix(8), a.wide_matrix(9));
-              });
-    Array lse = matrix(nq, c.heads, 0, constant(0));
-    lse.kind = Kind::wide;
-    table.add(
-        "attention_backward " + c.name,
-        with({matrix(nq, width, c.gap, constant(0)), lse, matrix(nq, width, c.gap, uniform(-1, 1)),
-              out_matrix(nq, width, c.gap, backward), out_matrix(nk, kv_width, c.gap, backward),
-              out_matrix(nk, kv_width, c.gap, backward)}),
-        [=](const Reference& b, auto& a) {
-          b.attention(a.matrix(5), a.matrix(6), a.matrix(7), options(a), a.matrix(8), a.wide_matrix(9));
-        },
-        [=](const auto& b, auto& a) {
-          b.attention_backward(a.matrix(10), a.matrix(5), a.matrix(6), a.matrix(7), a.matrix(8),
-                               a.wide_matrix(9), options(a), a.matrix(11), a.matrix(12), a.matrix(13));
-        });
-  }
+           {"dropout in a long window", {{150}}, {{150}}, 2, 2, 8, 0, true, 42, 0, 0.3f}})
+    add_attention_case(table, c, rounded);
   // Equal scores and unit vectors as values make y the dropped weights themselves: the masks must be equal.
   for (const bool holes : {false, true}) {
     const Lengths lengths{{37, 21}};

@@ -118,6 +118,28 @@ void cp_async_wait() {
   while (emu::cp_async_next(Pending, &target, &source)) std::memcpy(target, source, 16);
 }
 
+// ---- 8x8 matrices from shared memory: lanes exchange the addresses of rows, each reads what it gets ----
+inline const unsigned char* matrix_row(const void* row, int lane, Site site) {
+  const auto address =
+      shuffle(emu::WarpOp::shuffle_idx, "ldmatrix", reinterpret_cast<uintptr_t>(row), lane, 32, site);
+  return reinterpret_cast<const unsigned char*>(address);
+}
+inline void ldmatrix_x4(uint32_t (&r)[4], const void* row, Site site = Site::here()) {
+  aligned16(row);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  for (int m = 0; m < 4; ++m) std::memcpy(&r[m], matrix_row(row, 8 * m + lane / 4, site) + lane % 4 * 4, 4);
+}
+inline void ldmatrix_x4_transposed(uint32_t (&r)[4], const void* row, Site site = Site::here()) {
+  aligned16(row);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  for (int m = 0; m < 4; ++m) {
+    uint16_t halves[2];
+    for (int h = 0; h < 2; ++h)
+      std::memcpy(&halves[h], matrix_row(row, 8 * m + lane % 4 * 2 + h, site) + lane / 4 * 2, 2);
+    std::memcpy(&r[m], halves, 4);
+  }
+}
+
 // ---- tensor cores ----
 inline void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4],
                          Site site = Site::here()) {

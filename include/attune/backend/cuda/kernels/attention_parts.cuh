@@ -1,62 +1,17 @@
 #pragma once
 
-#include <attune/backend/backend.hpp>
-#include <attune/backend/cuda/kernels/philox.cuh>
+#include <attune/backend/cuda/kernels/attention_shape.cuh>
 
-// What the attention kernels share. A block of four warps owns a tile of 16 rows (queries, or keys in the
-// backward of keys and values), four to a warp, and walks over tiles of 32 rows of the other kind in shared
-// memory. While scores are made, a lane owns one row of the walked tile; while rows are summed, it owns the
-// columns lane, lane + 32, ...
+// Tiles of the attention kernels that compute in float. A block of four warps owns a tile of 16 rows
+// (queries, or keys in the backward of keys and values), four to a warp, and walks over tiles of 32 rows of
+// the other kind in shared memory. While scores are made, a lane owns one row of the walked tile; while rows
+// are summed, it owns the columns lane, lane + 32, ...
 
 namespace attune::cuda {
 
 inline constexpr int attention_warps = 4, rows_per_warp = 4, walked_rows = 32;
 inline constexpr int owned_rows = attention_warps * rows_per_warp;
 inline constexpr int attention_threads = 32 * attention_warps;
-
-/// AttentionOptions as a kernel argument.
-struct AttentionShape {
-  const int32_t *query_offsets, *key_offsets, *key_positions;
-  int heads, kv_heads, head_size;
-  float scale;
-  bool causal;
-  int64_t window, query_offset;
-  Dropout dropout;
-
-  explicit AttentionShape(const AttentionOptions& options)
-      : query_offsets(options.query_segments.offsets),
-        key_offsets(options.key_segments.offsets),
-        key_positions(options.key_segments.positions),
-        heads(static_cast<int>(options.heads)),
-        kv_heads(static_cast<int>(options.kv_heads)),
-        head_size(static_cast<int>(options.head_size)),
-        scale(options.scale),
-        causal(options.causal),
-        window(options.window),
-        query_offset(options.query_offset),
-        dropout(options.dropout) {}
-
-  /// Query i of a sequence sees its keys first_key(i) .. last_key(i) - 1; neither falls as i grows.
-  __device__ __forceinline__ int64_t last_key(int64_t i, int64_t keys) const {
-    if (!causal) return keys;
-    const int64_t end = i + query_offset + 1;
-    return end < 0 ? 0 : end < keys ? end : keys;
-  }
-  __device__ __forceinline__ int64_t first_key(int64_t i, int64_t keys) const {
-    if (window <= 0) return 0;
-    const int64_t begin = i + query_offset - window + 1, end = last_key(i, keys);
-    return begin < 0 ? 0 : begin < end ? begin : end;
-  }
-  /// What dropout multiplies a weight with; rows are those of the packed matrices.
-  __device__ __forceinline__ float factor(int64_t query_row, int64_t key_row, int head) const {
-    if (!dropout.on) return 1.0f;
-    const auto position = static_cast<uint32_t>(key_positions[key_row]);
-    const Words words = dropout.words(query_row, position / 4, static_cast<uint32_t>(head + 1));
-    const uint32_t low = position & 1 ? words.v[1] : words.v[0],
-                   high = position & 1 ? words.v[3] : words.v[2];
-    return dropout.factor(position & 2 ? high : low);
-  }
-};
 
 /// Copies rows begin .. begin + Count (zeros from `end` on) of a head's columns to shared memory, a warp a
 /// row.

@@ -82,6 +82,22 @@ __device__ __forceinline__ void cp_async_wait() {
   ATTUNE_ASM("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
 }
 
+// ---- 8x8 matrices of 16-bit elements from shared memory to a warp's registers ----
+// Lane l gives the address of 16-byte row l % 8 of matrix l / 8, and gets of matrix m in r[m]: of row l / 4
+// the elements 2 (l % 4) and the next; transposed, of column l / 4 those of rows 2 (l % 4) and the next.
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
+  ATTUNE_ASM("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+             : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+             : "r"(static_cast<unsigned>(__cvta_generic_to_shared(row)))
+             : "memory");
+}
+__device__ __forceinline__ void ldmatrix_x4_transposed(uint32_t (&r)[4], const void* row) {
+  ATTUNE_ASM("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+             : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+             : "r"(static_cast<unsigned>(__cvta_generic_to_shared(row)))
+             : "memory");
+}
+
 // ---- tensor cores: D(16x8) = A(16x16, row) B(16x8, col) + C; fragments as in the PTX ISA ----
 __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                                              const float (&c)[4]) {
