@@ -92,6 +92,10 @@ T atomic_exchange(T* p, T value) {
 // ---- arithmetic ----
 inline float rsqrt(float x) { return 1.0f / std::sqrt(x); }
 inline float divide_fast(float x, float y) { return x / y; }
+inline void sine_cosine_pi(float x, float& sine, float& cosine) {
+  sine = static_cast<float>(std::sin(3.141592653589793 * static_cast<double>(x)));
+  cosine = static_cast<float>(std::cos(3.141592653589793 * static_cast<double>(x)));
+}
 inline uint32_t multiply_high(uint32_t a, uint32_t b) {
   return static_cast<uint32_t>((uint64_t{a} * b) >> 32);
 }

@@ -95,6 +95,30 @@ __device__ __forceinline__ void store_pack(T* p, const Pack<T>& pack, int64_t co
   }
 }
 
+/// `Count` elements, a number of whole packs, as load_pack and store_pack handle one: for kernels of which
+/// arrays differ in type.
+template <int Count, class T>
+__device__ __forceinline__ void load_packs(const T* p, int64_t count, bool aligned, float (&values)[Count]) {
+  static_assert(Count % pack_size<T> == 0);
+#pragma unroll
+  for (int at = 0; at < Count; at += pack_size<T>) {
+    const Pack<T> pack = load_pack(p + at, count - at, aligned);
+#pragma unroll
+    for (int k = 0; k < pack_size<T>; ++k) values[at + k] = pack.v[k];
+  }
+}
+template <int Count, class T>
+__device__ __forceinline__ void store_packs(T* p, const float (&values)[Count], int64_t count, bool aligned) {
+  static_assert(Count % pack_size<T> == 0);
+#pragma unroll
+  for (int at = 0; at < Count; at += pack_size<T>) {
+    Pack<T> pack;
+#pragma unroll
+    for (int k = 0; k < pack_size<T>; ++k) pack.v[k] = values[at + k];
+    store_pack(p + at, pack, count - at, aligned);
+  }
+}
+
 // ---- matrices as kernel arguments ----
 template <class T>
 struct Rows {

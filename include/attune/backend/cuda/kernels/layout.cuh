@@ -1,6 +1,7 @@
 #pragma once
 
 #include <concepts>
+#include <type_traits>
 
 #include <attune/backend/cuda/kernels/common.cuh>
 
@@ -49,13 +50,17 @@ __global__ void __launch_bounds__(span_threads)
   }
 }
 
+/// As many elements at once as a pack of the narrower type has.
 template <class From, class To>
 struct Cast {
+  using Narrow = std::conditional_t<(sizeof(From) < sizeof(To)), From, To>;
   const From* from;
   To* to;
+  bool aligned;
   __device__ void operator()(int64_t at, int64_t count) const {
-    const int64_t end = count < pack_size<To> ? count : pack_size<To>;
-    for (int64_t k = 0; k < end; ++k) to[at + k] = from_float<To>(to_float(from[at + k]));
+    float values[pack_size<Narrow>];
+    load_packs(from + at, count, aligned, values);
+    store_packs(to + at, values, count, aligned);
   }
 };
 
@@ -147,14 +152,18 @@ void Layout<T>::copy_strided(StridedView<const T> from, StridedView<T> to, bool 
 
 template <class T>
 void Layout<T>::cast(std::span<const T> from, std::span<W> to) const {
-  launch_over_span<W>(context_of(*this), static_cast<std::int64_t>(from.size()),
-                      Cast<Scalar<T>, W>{raw(from.data()), to.data()});
+  using Kernel = Cast<Scalar<T>, W>;
+  launch_over_span<typename Kernel::Narrow>(
+      context_of(*this), static_cast<std::int64_t>(from.size()),
+      Kernel{raw(from.data()), to.data(), is_aligned16(from.data()) && is_aligned16(to.data())});
 }
 
 template <class T>
 void Layout<T>::cast(std::span<const W> from, std::span<T> to) const requires(!std::same_as<T, Wide<T>>) {
-  launch_over_span<Scalar<T>>(context_of(*this), static_cast<std::int64_t>(from.size()),
-                              Cast<W, Scalar<T>>{from.data(), raw(to.data())});
+  using Kernel = Cast<W, Scalar<T>>;
+  launch_over_span<typename Kernel::Narrow>(
+      context_of(*this), static_cast<std::int64_t>(from.size()),
+      Kernel{from.data(), raw(to.data()), is_aligned16(from.data()) && is_aligned16(to.data())});
 }
 
 template <class T>

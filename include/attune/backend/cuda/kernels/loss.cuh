@@ -87,13 +87,17 @@ struct PointwiseLoss {
   const S* x;
   const float* targets;
   float* losses;
+  bool aligned;
   __device__ void operator()(int64_t at, int64_t count) const {
-    for (int k = 0; k < pack_size<S> && k < count; ++k) {
-      const float value = to_float(x[at + k]), target = targets[at + k];
-      losses[at + k] = loss == Pointwise::mse
-                           ? (value - target) * (value - target)
-                           : fmaxf(value, 0.0f) - value * target + log1pf(expf(-fabsf(value)));
+    float values[pack_size<S>], wanted[pack_size<S>];
+    load_packs(x + at, count, aligned, values);
+    load_packs(targets + at, count, aligned, wanted);
+    for (int k = 0; k < pack_size<S>; ++k) {
+      const float value = values[k], target = wanted[k];
+      values[k] = loss == Pointwise::mse ? (value - target) * (value - target)
+                                         : fmaxf(value, 0.0f) - value * target + log1pf(expf(-fabsf(value)));
     }
+    store_packs(losses + at, values, count, aligned);
   }
 };
 
@@ -105,14 +109,18 @@ struct PointwiseLossBackward {
   float factor;
   const float* scale;
   S* dx;
+  bool aligned;
   __device__ void operator()(int64_t at, int64_t count) const {
     const float upstream = factor * *scale;
-    for (int k = 0; k < pack_size<S> && k < count; ++k) {
-      const float value = to_float(x[at + k]), target = targets[at + k];
-      const float slope =
-          loss == Pointwise::mse ? 2.0f * (value - target) : 1.0f / (1.0f + expf(-value)) - target;
-      dx[at + k] = from_float<S>(slope * upstream);
+    float values[pack_size<S>], wanted[pack_size<S>];
+    load_packs(x + at, count, aligned, values);
+    load_packs(targets + at, count, aligned, wanted);
+    for (int k = 0; k < pack_size<S>; ++k) {
+      const float slope = loss == Pointwise::mse ? 2.0f * (values[k] - wanted[k])
+                                                 : 1.0f / (1.0f + expf(-values[k])) - wanted[k];
+      values[k] = slope * upstream;
     }
+    store_packs(dx + at, values, count, aligned);
   }
 };
 
@@ -142,30 +150,38 @@ template <class T>
 void Loss<T>::mse(std::span<const T> x, std::span<const W> targets, std::span<W> losses) const {
   launch_over_span<Scalar<T>>(
       context_of(*this), static_cast<std::int64_t>(x.size()),
-      PointwiseLoss<Scalar<T>>{Pointwise::mse, raw(x.data()), targets.data(), losses.data()});
+      PointwiseLoss<Scalar<T>>{
+          Pointwise::mse, raw(x.data()), targets.data(), losses.data(),
+          is_aligned16(x.data()) && is_aligned16(targets.data()) && is_aligned16(losses.data())});
 }
 
 template <class T>
 void Loss<T>::mse_backward(std::span<const T> x, std::span<const W> targets, W factor, const W* scale,
                            std::span<T> dx) const {
-  launch_over_span<Scalar<T>>(context_of(*this), static_cast<std::int64_t>(x.size()),
-                              PointwiseLossBackward<Scalar<T>>{Pointwise::mse, raw(x.data()), targets.data(),
-                                                               factor, scale, raw(dx.data())});
+  launch_over_span<Scalar<T>>(
+      context_of(*this), static_cast<std::int64_t>(x.size()),
+      PointwiseLossBackward<Scalar<T>>{
+          Pointwise::mse, raw(x.data()), targets.data(), factor, scale, raw(dx.data()),
+          is_aligned16(x.data()) && is_aligned16(targets.data()) && is_aligned16(dx.data())});
 }
 
 template <class T>
 void Loss<T>::bce_with_logits(std::span<const T> x, std::span<const W> targets, std::span<W> losses) const {
   launch_over_span<Scalar<T>>(
       context_of(*this), static_cast<std::int64_t>(x.size()),
-      PointwiseLoss<Scalar<T>>{Pointwise::bce, raw(x.data()), targets.data(), losses.data()});
+      PointwiseLoss<Scalar<T>>{
+          Pointwise::bce, raw(x.data()), targets.data(), losses.data(),
+          is_aligned16(x.data()) && is_aligned16(targets.data()) && is_aligned16(losses.data())});
 }
 
 template <class T>
 void Loss<T>::bce_with_logits_backward(std::span<const T> x, std::span<const W> targets, W factor,
                                        const W* scale, std::span<T> dx) const {
-  launch_over_span<Scalar<T>>(context_of(*this), static_cast<std::int64_t>(x.size()),
-                              PointwiseLossBackward<Scalar<T>>{Pointwise::bce, raw(x.data()), targets.data(),
-                                                               factor, scale, raw(dx.data())});
+  launch_over_span<Scalar<T>>(
+      context_of(*this), static_cast<std::int64_t>(x.size()),
+      PointwiseLossBackward<Scalar<T>>{
+          Pointwise::bce, raw(x.data()), targets.data(), factor, scale, raw(dx.data()),
+          is_aligned16(x.data()) && is_aligned16(targets.data()) && is_aligned16(dx.data())});
 }
 
 }  // namespace attune::cuda

@@ -19,8 +19,7 @@ struct BiasActivation {
   Rows<S> pre, y;      ///< pre may be null
   __device__ void operator()(int64_t row, int64_t column, int64_t count) const {
     Pack<S> pack, shift{};
-    const Sum* from = sum.row(row) + column;
-    for (int k = 0; k < Pack<S>::size; ++k) pack.v[k] = k < count ? to_float(from[k]) : 0.0f;
+    load_packs(sum.row(row) + column, count, sum.aligned, pack.v);
     if (bias) shift = load_pack(bias.data + column, count, bias.aligned);
     for (int k = 0; k < Pack<S>::size; ++k) pack.v[k] += shift.v[k];
     if (pre) store_pack(pre.row(row) + column, pack, count, pre.aligned);
@@ -35,27 +34,28 @@ struct ActivationBackward {
   Rows<const S> saved, dy;  ///< saved is null when the activation saves nothing
   Rows<S> dpre;
 
-  __device__ __forceinline__ float slope(int64_t row, int64_t column) const {
-    return unary_slope(activation, saved ? to_float(saved.row(row)[column]) : 0.0f);
-  }
-  __device__ void operator()(int64_t row, int64_t column, int64_t count) const {
+  /// Stores a pack of dpre, and returns it as it was before it was rounded.
+  __device__ __forceinline__ Pack<S> store(int64_t row, int64_t column, int64_t count) const {
     Pack<S> pack = load_pack(dy.row(row) + column, count, dy.aligned), from{};
     if (saved) from = load_pack(saved.row(row) + column, count, saved.aligned);
     for (int k = 0; k < Pack<S>::size; ++k) pack.v[k] *= unary_slope(activation, from.v[k]);
     store_pack(dpre.row(row) + column, pack, count, dpre.aligned);
+    return pack;
   }
-  /// One cell, and its part of the bias gradient.
-  __device__ void operator()(int64_t row, int64_t column, float (&values)[1]) const {
-    values[0] = to_float(dy.row(row)[column]) * slope(row, column);
-    dpre.row(row)[column] = from_float<S>(values[0]);
+  __device__ void operator()(int64_t row, int64_t column, int64_t count) const { store(row, column, count); }
+  /// With the bias gradient's part.
+  __device__ void operator()(int64_t row, int64_t column, int64_t count, Pack<S> (&sums)[1]) const {
+    const Pack<S> pack = store(row, column, count);
+    for (int k = 0; k < Pack<S>::size; ++k) sums[0].v[k] += pack.v[k];
   }
 };
 
 template <class S>
 struct ColumnValues {
   Rows<const S> dy;
-  __device__ void operator()(int64_t row, int64_t column, float (&values)[1]) const {
-    values[0] = to_float(dy.row(row)[column]);
+  __device__ void operator()(int64_t row, int64_t column, int64_t count, Pack<S> (&sums)[1]) const {
+    const Pack<S> pack = load_pack(dy.row(row) + column, count, dy.aligned);
+    for (int k = 0; k < Pack<S>::size; ++k) sums[0].v[k] += pack.v[k];
   }
 };
 
@@ -108,13 +108,13 @@ void Matmul<T>::linear_activation_backward(Unary activation, MatrixView<const T>
   if (bias_grad.empty())
     launch_over_rows<Scalar<T>>(context, dy.rows, dy.cols, backward);
   else
-    column_sums<1>(context, dy.rows, dy.cols, backward, {bias_grad}, accumulate);
+    column_sums<Scalar<T>, 1>(context, dy.rows, dy.cols, backward, {bias_grad}, accumulate);
 }
 
 template <class T>
 void Matmul<T>::bias_backward(MatrixView<const T> dy, std::span<W> bias_grad, bool accumulate) const {
-  column_sums<1>(context_of(*this), dy.rows, dy.cols, ColumnValues<Scalar<T>>{rows_of(dy)}, {bias_grad},
-                 accumulate);
+  column_sums<Scalar<T>, 1>(context_of(*this), dy.rows, dy.cols, ColumnValues<Scalar<T>>{rows_of(dy)},
+                            {bias_grad}, accumulate);
 }
 
 }  // namespace attune::cuda

@@ -119,10 +119,14 @@ template <class S>
 struct LayerNormParameterGrads {
   Rows<const S> dy, s;
   const float *mean, *rstd;
-  __device__ void operator()(int64_t row, int64_t column, float (&values)[2]) const {
-    const float d = to_float(dy.row(row)[column]);
-    values[0] = d * (to_float(s.row(row)[column]) - mean[row]) * rstd[row];
-    values[1] = d;
+  __device__ void operator()(int64_t row, int64_t column, int64_t count, Pack<S> (&sums)[2]) const {
+    const Pack<S> d = load_pack(dy.row(row) + column, count, dy.aligned);
+    const Pack<S> v = load_pack(s.row(row) + column, count, s.aligned);
+    const float m = mean[row], r = rstd[row];
+    for (int k = 0; k < Pack<S>::size; ++k) {
+      sums[0].v[k] += d.v[k] * (v.v[k] - m) * r;
+      sums[1].v[k] += d.v[k];
+    }
   }
 };
 
@@ -176,8 +180,11 @@ template <class S>
 struct RmsNormParameterGrads {
   Rows<const S> dy, s;
   const float* rstd;
-  __device__ void operator()(int64_t row, int64_t column, float (&values)[1]) const {
-    values[0] = to_float(dy.row(row)[column]) * to_float(s.row(row)[column]) * rstd[row];
+  __device__ void operator()(int64_t row, int64_t column, int64_t count, Pack<S> (&sums)[1]) const {
+    const Pack<S> d = load_pack(dy.row(row) + column, count, dy.aligned);
+    const Pack<S> v = load_pack(s.row(row) + column, count, s.aligned);
+    const float r = rstd[row];
+    for (int k = 0; k < Pack<S>::size; ++k) sums[0].v[k] += d.v[k] * v.v[k] * r;
   }
 };
 
@@ -250,9 +257,10 @@ void Norm<T>::layer_norm_backward(MatrixView<const T> dy, MatrixView<const T> s,
           "layer_norm_backward");
   });
   if (!weight_grad.empty() || !bias_grad.empty())
-    column_sums<2>(context, dy.rows, dy.cols,
-                   LayerNormParameterGrads<Scalar<T>>{rows_of(dy), rows_of(s), mean.data(), rstd.data()},
-                   {weight_grad, bias_grad}, accumulate);
+    column_sums<Scalar<T>, 2>(
+        context, dy.rows, dy.cols,
+        LayerNormParameterGrads<Scalar<T>>{rows_of(dy), rows_of(s), mean.data(), rstd.data()},
+        {weight_grad, bias_grad}, accumulate);
 }
 
 template <class T>
@@ -276,9 +284,9 @@ void Norm<T>::rms_norm_backward(MatrixView<const T> dy, MatrixView<const T> s, s
           "rms_norm_backward");
   });
   if (!weight_grad.empty())
-    column_sums<1>(context, dy.rows, dy.cols,
-                   RmsNormParameterGrads<Scalar<T>>{rows_of(dy), rows_of(s), rstd.data()}, {weight_grad},
-                   accumulate);
+    column_sums<Scalar<T>, 1>(context, dy.rows, dy.cols,
+                              RmsNormParameterGrads<Scalar<T>>{rows_of(dy), rows_of(s), rstd.data()},
+                              {weight_grad}, accumulate);
 }
 
 template <class T>

@@ -58,6 +58,10 @@ __device__ __forceinline__ T atomic_exchange(T* p, T value) {
 __device__ __forceinline__ float rsqrt(float x) { return rsqrtf(x); }
 /// Off by at most 2 ulp; 0 for divisors above 2^126.
 __device__ __forceinline__ float divide_fast(float x, float y) { return __fdividef(x, y); }
+/// Of pi x.
+__device__ __forceinline__ void sine_cosine_pi(float x, float& sine, float& cosine) {
+  sincospif(x, &sine, &cosine);
+}
 /// The upper half of the 64-bit product.
 __device__ __forceinline__ uint32_t multiply_high(uint32_t a, uint32_t b) { return __umulhi(a, b); }
 /// The number of the lowest set bit; mask is not 0.

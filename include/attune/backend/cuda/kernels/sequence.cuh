@@ -13,21 +13,40 @@ struct Rope {
   const int32_t* positions;
   const float* frequencies;
   int64_t half;
-  bool inverse;
+  bool inverse, packs;  ///< packs do not reach from head to head
   Rows<S> y;
+
+  __device__ __forceinline__ void rotate(int32_t position, int64_t d, float& a, float& b) const {
+    // In float the angle of a late position would be off by more than its sine may be.
+    double turns = static_cast<double>(position) * static_cast<double>(frequencies[d]) * 0.15915494309189535;
+    turns -= rint(turns);
+    float sine, cosine;
+    port::sine_cosine_pi(static_cast<float>(2.0 * turns), sine, cosine);
+    if (inverse) sine = -sine;
+    const float first = a * cosine - b * sine;
+    b = b * cosine + a * sine;
+    a = first;
+  }
   __device__ void operator()(int64_t row, int64_t column, int64_t count) const {
+    const int32_t position = positions[row];
+    const int64_t head = column / half;
+    if (packs) {
+      const int64_t d = column - head * half, first = head * 2 * half + d, second = first + half;
+      Pack<S> a = load_pack(x.row(row) + first, pack_size<S>, x.aligned);
+      Pack<S> b = load_pack(x.row(row) + second, pack_size<S>, x.aligned);
+#pragma unroll
+      for (int k = 0; k < pack_size<S>; ++k) rotate(position, d + k, a.v[k], b.v[k]);
+      store_pack(y.row(row) + first, a, pack_size<S>, y.aligned);
+      store_pack(y.row(row) + second, b, pack_size<S>, y.aligned);
+      return;
+    }
     for (int k = 0; k < pack_size<S> && k < count; ++k) {
-      const int64_t head = (column + k) / half, d = column + k - head * half;
-      // In float the angle of a late position would be off by more than its sine may be.
-      double turns =
-          static_cast<double>(positions[row]) * static_cast<double>(frequencies[d]) * 0.15915494309189535;
-      turns -= rint(turns);
-      const float angle = static_cast<float>(turns * 6.283185307179586);
-      const float cosine = cosf(angle), sine = inverse ? -sinf(angle) : sinf(angle);
-      const int64_t first = head * 2 * half + d, second = first + half;
-      const float a = to_float(x.row(row)[first]), b = to_float(x.row(row)[second]);
-      y.row(row)[first] = from_float<S>(a * cosine - b * sine);
-      y.row(row)[second] = from_float<S>(b * cosine + a * sine);
+      const int64_t of = (column + k) / half, d = column + k - of * half;
+      const int64_t first = of * 2 * half + d, second = first + half;
+      float a = to_float(x.row(row)[first]), b = to_float(x.row(row)[second]);
+      rotate(position, d, a, b);
+      y.row(row)[first] = from_float<S>(a);
+      y.row(row)[second] = from_float<S>(b);
     }
   }
 };
@@ -68,9 +87,9 @@ void Sequence<T>::rope(MatrixView<const T> x, std::span<const std::int32_t> posi
                        std::span<const Wide<T>> frequencies, std::int64_t heads, bool inverse,
                        MatrixView<T> y) const {
   const auto half = static_cast<std::int64_t>(frequencies.size());
-  launch_over_rows<Scalar<T>>(
-      context_of(*this), x.rows, heads * half,
-      Rope<Scalar<T>>{rows_of(x), positions.data(), frequencies.data(), half, inverse, rows_of(y)});
+  launch_over_rows<Scalar<T>>(context_of(*this), x.rows, heads * half,
+                              Rope<Scalar<T>>{rows_of(x), positions.data(), frequencies.data(), half, inverse,
+                                              half % pack_size<Scalar<T>> == 0, rows_of(y)});
 }
 
 template <class T>
