@@ -186,6 +186,10 @@ void add_elementwise_cases(KernelTable<B>& table) {
               [](const auto& b, auto& a) { b.axpby(0.7f, a.span(0), 1.3f, a.span(1)); });
     table.add("axpby overwrites" + name, {vector(n, uniform(-1, 1)), out_vector(n, {.relative = 1})},
               [](const auto& b, auto& a) { b.axpby(-0.7f, a.span(0), 0.0f, a.span(1)); });
+    table.add(
+        "axpby by a factor on the device" + name,
+        {vector(n, uniform(-1, 1)), wide_vector(1, uniform(-2, 2)), updated(out_vector(n, {.sums = 3}))},
+        [](const auto& b, auto& a) { b.axpby(a.wide(1).data(), a.span(0), 1.3f, a.span(2)); });
   }
 }
 

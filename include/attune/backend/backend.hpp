@@ -96,6 +96,8 @@ template <class B>
 concept MemoryOps = std::copyable<B> && std::equality_comparable<B> &&
     requires(const B& b, void* device, const void* const_device, std::size_t bytes) {
   { b.name() } -> std::convertible_to<std::string>;
+  // Whether the host may read it directly, and every call has done its work when it returns.
+  { B::host_memory } -> std::convertible_to<bool>;
   // At least 64-byte aligned; throws DeviceError when the memory cannot be had.
   { b.allocate(bytes) } -> std::same_as<void*>;
   { b.deallocate(device, bytes) }
@@ -124,11 +126,12 @@ concept LayoutOps = requires(const B& b, StridedView<const T> from, StridedView<
 template <class B, class T>
 concept ElementwiseOps = requires(const B& b, Unary unary, Binary binary, std::span<const T> x,
                                   std::span<T> y, MatrixView<const T> a, MatrixView<T> c, float alpha,
-                                  float beta, DropoutView dropout) {
+                                  float beta, const Wide<T>* factor, DropoutView dropout) {
   b.unary(unary, x, y);
   b.unary_backward(unary, x, x, y);  // (op, saved input or output, if any, dy, dx)
   b.binary(binary, a, a, c);         // an operand with stride 0 is one row for all
   b.axpby(alpha, x, beta, y);        // y = alpha x + beta y; beta = 0 overwrites y without reading it
+  b.axpby(factor, x, beta, y);       // the same with an alpha that lies on the device
   b.dropout(a, dropout, c);          // its own backward, applied to dy; a copy when switched off
   b.swiglu(a, a, c);                 // (gate, up, y = silu(gate) * up)
   b.swiglu_backward(a, a, a, c, c);  // (gate, up, dy, dgate, dup)

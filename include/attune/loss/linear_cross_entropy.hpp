@@ -78,9 +78,8 @@ struct LinearCrossEntropyOp {
   }
 
   void backward(const Detached<W, B>& dy, Gradient<T, B> dx, Gradient<W, B> dw) const {
-    const auto upstream = static_cast<float>(dy.item());
-    if (dx) hand_over(input_grad, upstream, dx);
-    if (dw) hand_over(weight_grad, upstream, dw);
+    if (dx) hand_over(input_grad, dy, dx);
+    if (dw) hand_over(weight_grad, dy, dw);
   }
 
  private:
@@ -97,10 +96,14 @@ struct LinearCrossEntropyOp {
   }
 
   template <class U>
-  static void hand_over(const Detached<U, B>& gradient, float upstream, Gradient<U, B>& target) {
-    if (upstream == 1.0f) return target.adopt(gradient);
+  static void hand_over(const Detached<U, B>& gradient, const Detached<W, B>& upstream,
+                        Gradient<U, B>& target) {
+    // Usually it is 1, and a pass is saved by looking; elsewhere the look would wait for the device.
+    if constexpr (B::host_memory)
+      if (upstream.item() == W{1}) return target.adopt(gradient);
     const float beta = target.beta();
-    gradient.device().axpby(upstream, std::span<const U>(gradient.span()), beta, target.target().span());
+    gradient.device().axpby(static_cast<const W*>(upstream.data()), std::span<const U>(gradient.span()), beta,
+                            target.target().span());
   }
 };
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <attune/core/error.hpp>
+#include <attune/optim/late_number.hpp>
 #include <attune/optim/optimizer_groups.hpp>
 #include <attune/optim/parameter_arena.hpp>
 
@@ -121,6 +122,7 @@ class Optimizer {
     }
     if (settings_.skip_non_finite) {  // whether it was skipped is read when somebody needs to know
       unsettled_ = active;
+      last_scale_.request(arena_.device(), scale());
       slot_ = 1 - slot_;
     }
   }
@@ -178,7 +180,8 @@ class Optimizer {
   Detached<float, B> numbers_;
   int slot_ = 0;
   bool clip_requested_ = false;
-  std::vector<std::size_t> unsettled_;  // the entries of a step whose outcome was not read
+  std::vector<std::size_t> unsettled_;                 // the entries of a step whose outcome was not read
+  typename detail::LateNumberOf<B>::type last_scale_;  // and the scale of that step
   std::int64_t skipped_ = 0;
   std::vector<std::shared_ptr<RunState>> runs_;
 };
@@ -349,7 +352,7 @@ std::vector<ParameterChunk> Optimizer<B>::active_chunks(const std::vector<std::s
 template <class B>
 void Optimizer<B>::settle() {
   if (unsettled_.empty()) return;
-  if (std::isnan(download(numbers_.data() + 2 * (1 - slot_) + 1))) {
+  if (std::isnan(last_scale_.get())) {
     for (const std::size_t index : unsettled_) --arena_.entries()[index].steps;
     ++skipped_;
   }

@@ -63,6 +63,9 @@ struct Config {
 };
 Config& config();
 
+// How often the host has waited until a stream, or all of them, had nothing left to do.
+size_t drains();
+
 bool is_device_range(const void* p, size_t bytes);  // inside one live device allocation
 bool was_device(const void* p);                     // inside a freed one
 // Alignment that p would have on a device, where allocations start at multiples of 256 bytes.

@@ -28,6 +28,7 @@ std::vector<Stream*> retired;                  // kept: an event may still name 
 std::map<const void*, size_t> dynamic_limits;  // per kernel, raised by cudaFuncSetAttribute
 cudaError_t last_error = cudaSuccess;
 int current_device = 0;
+size_t drain_count = 0;
 
 Stream* stream_of(cudaStream_t s) { return s ? reinterpret_cast<Stream*>(s) : &null_stream; }
 
@@ -91,6 +92,8 @@ void copy(void* target, const void* source, size_t bytes, cudaMemcpyKind kind) {
 
 }  // namespace
 
+size_t drains() { return drain_count; }
+
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   Stream* s = stream_of(stream);
   s->queue.push_back(std::move(work));
@@ -136,6 +139,7 @@ cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* p) {
+  ++drain_count;
   return reporting([=] {
     run_all();
     device_free(p);
@@ -147,6 +151,7 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
 }
 
 cudaError_t cudaMemcpy(void* target, const void* source, size_t bytes, cudaMemcpyKind kind) {
+  ++drain_count;
   run_all();
   copy(target, source, bytes, kind);
   return cudaSuccess;
@@ -176,10 +181,12 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return e;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  ++drain_count;
   run_queue(stream_of(stream));
   return sticky_error();
 }
 cudaError_t cudaDeviceSynchronize() {
+  ++drain_count;
   run_all();
   return sticky_error();
 }
@@ -203,6 +210,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const Event& e = *reinterpret_cast<Event*>(event);
+  if (e.stream && e.position == e.stream->total) ++drain_count;
   if (e.stream) run_queue(e.stream, e.position);
   return sticky_error();
 }

@@ -45,6 +45,9 @@ struct Groups {
 /// All handles are the same device. Memory comes from one caching allocator per process.
 class Cpu : public KernelOverloads<cpu::Groups, float, bfloat16>, public cpu::Optimizer {
  public:
+  /// Its memory is the host's, and its work is done when a call returns: a look at a number is free.
+  static constexpr bool host_memory = true;
+
   std::string name() const { return "cpu"; }
 
   void* allocate(std::size_t bytes) const { return cpu::host_memory().allocate(bytes); }

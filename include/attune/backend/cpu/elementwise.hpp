@@ -14,6 +14,9 @@ struct Elementwise {
   void unary_backward(Unary op, std::span<const T> saved, std::span<const T> dy, std::span<T> dx) const;
   void binary(Binary op, MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c) const;
   void axpby(float alpha, std::span<const T> x, float beta, std::span<T> y) const;
+  void axpby(const Wide<T>* alpha, std::span<const T> x, float beta, std::span<T> y) const {
+    axpby(*alpha, x, beta, y);
+  }
   void dropout(MatrixView<const T> x, DropoutView dropout, MatrixView<T> y) const;
   void swiglu(MatrixView<const T> gate, MatrixView<const T> up, MatrixView<T> y) const;
   void swiglu_backward(MatrixView<const T> gate, MatrixView<const T> up, MatrixView<const T> dy,

@@ -7,6 +7,7 @@
 #include <attune/backend/cuda/attention.hpp>
 #include <attune/backend/cuda/context.hpp>
 #include <attune/backend/cuda/elementwise.hpp>
+#include <attune/backend/cuda/late_number.hpp>
 #include <attune/backend/cuda/layout.hpp>
 #include <attune/backend/cuda/loss.hpp>
 #include <attune/backend/cuda/matmul.hpp>
@@ -46,6 +47,9 @@ struct Groups {
 /// in that order; only download() and synchronize() wait for it.
 class Cuda : public KernelOverloads<cuda::Groups, float, bfloat16>, public cuda::Optimizer {
  public:
+  static constexpr bool host_memory = false;
+  using LateNumber = cuda::LateNumber;
+
   /// Throws DeviceError that says what is missing: the driver, or a device of that number.
   explicit Cuda(int ordinal = 0) : context_(&cuda::Context::of(ordinal)) {}
 

@@ -45,8 +45,12 @@ struct Elementwise {
   }
 
   void axpby(float alpha, std::span<const T> x, float beta, std::span<T> y) const {
+    const Wide<T> factor = alpha;
+    axpby(&factor, x, beta, y);
+  }
+  void axpby(const Wide<T>* alpha, std::span<const T> x, float beta, std::span<T> y) const {
     for (std::size_t i = 0; i < x.size(); ++i) {
-      const double scaled = double{alpha} * double(x[i]);
+      const double scaled = double(*alpha) * double(x[i]);
       y[i] = T(beta == 0.0f ? scaled : scaled + double{beta} * double(y[i]));
     }
   }

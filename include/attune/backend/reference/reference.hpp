@@ -46,6 +46,9 @@ struct Groups {
 class Reference : public KernelOverloads<reference::Groups, float, bfloat16, double>,
                   public reference::Optimizer {
  public:
+  /// Its memory is the host's, and its work is done when a call returns: a look at a number is free.
+  static constexpr bool host_memory = true;
+
   std::string name() const { return "reference"; }
 
   void* allocate(std::size_t bytes) const {

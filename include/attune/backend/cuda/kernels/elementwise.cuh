@@ -66,12 +66,14 @@ struct BinaryForward {
 template <class S>
 struct Axpby {
   float alpha, beta;
+  const float* factor;  ///< alpha on the device, unless null
   const S* x;
   S* y;
   bool aligned;
   __device__ void operator()(int64_t at, int64_t count) const {
     Pack<S> pack = load_pack(x + at, count, aligned);
-    for (float& value : pack.v) value *= alpha;
+    const float by = factor ? *factor : alpha;
+    for (float& value : pack.v) value *= by;
     if (beta != 0.0f) {
       const Pack<S> before = load_pack(y + at, count, aligned);
       for (int k = 0; k < Pack<S>::size; ++k) pack.v[k] += beta * before.v[k];
@@ -148,7 +150,14 @@ void Elementwise<T>::binary(Binary op, MatrixView<const T> a, MatrixView<const T
 template <class T>
 void Elementwise<T>::axpby(float alpha, std::span<const T> x, float beta, std::span<T> y) const {
   launch_over_span<Scalar<T>>(context_of(*this), static_cast<std::int64_t>(x.size()),
-                              Axpby<Scalar<T>>{alpha, beta, raw(x.data()), raw(y.data()),
+                              Axpby<Scalar<T>>{alpha, beta, nullptr, raw(x.data()), raw(y.data()),
+                                               is_aligned16(x.data()) && is_aligned16(y.data())});
+}
+
+template <class T>
+void Elementwise<T>::axpby(const Wide<T>* alpha, std::span<const T> x, float beta, std::span<T> y) const {
+  launch_over_span<Scalar<T>>(context_of(*this), static_cast<std::int64_t>(x.size()),
+                              Axpby<Scalar<T>>{1.0f, beta, alpha, raw(x.data()), raw(y.data()),
                                                is_aligned16(x.data()) && is_aligned16(y.data())});
 }
 
