@@ -40,12 +40,6 @@ class Array {
 
 enum class Kind { forward, forward_packed, forward_gelu, input_gradient, weight_gradient };
 
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
-}
-
 /// A layer of `inputs` x `outputs` features on `tokens` rows.
 template <class T>
 void measure(benchmark::State& state, Kind kind, std::int64_t tokens, std::int64_t inputs,
@@ -91,8 +85,8 @@ void measure(benchmark::State& state, Kind kind, std::int64_t tokens, std::int64
     speeds.push_back(work / seconds);
     if (before + after > 0) shares.push_back(2 * work / seconds / (before + after));
   }
-  state.counters["GFLOPS"] = median(speeds);
-  if (!shares.empty()) state.counters["peak"] = median(shares);
+  state.counters["GFLOPS"] = bench::median(speeds);
+  if (!shares.empty()) state.counters["peak"] = bench::median(shares);
 }
 
 }  // namespace

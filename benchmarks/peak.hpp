@@ -1,15 +1,19 @@
 #pragma once
 
-#include <chrono>
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <ctime>
+#include <vector>
 
 #include <attune/backend/cpu/isa.hpp>
+#include <attune/backend/cpu/kernels.hpp>
 #include <attune/core/parallel.hpp>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
-// The arithmetic peak of this machine at this moment: multiply-adds on registers alone, on all threads.
+// The peaks of this machine at this moment: multiply-adds on registers alone, and streams from memory.
 
 namespace attune::bench {
 
@@ -18,6 +22,24 @@ inline double now() {
   timespec time{};
   clock_gettime(num_threads() == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+inline double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+/// GB/s of all threads adding one array to another, both far larger than the caches: two reads and a write.
+inline double bandwidth() {
+  constexpr std::int64_t floats = 16 << 20, task = 1 << 16;
+  static const std::vector<float> from(floats, 1.0f);
+  static std::vector<float> to(floats, 0.0f);
+  const double begin = now();
+  parallel_chunks(floats, task, [&](std::int64_t first, std::int64_t last) {
+    cpu::kernels().rows.add(from.data() + first, to.data() + first, last - first);
+  });
+  return static_cast<double>(floats) * 12 / (now() - begin) * 1e-9;
 }
 
 #if defined(__x86_64__)

@@ -2,6 +2,7 @@
 #include <attune/core/error.hpp>
 #include <attune/core/memory.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <thread>
@@ -80,6 +81,26 @@ TEST_CASE("CachingAllocator: blocks below 2 MiB share slabs, which go back to th
   CHECK(allocator.stats().cached == 0);
   allocator.deallocate(allocator.allocate(bytes), bytes);  // and begins anew
   CHECK(allocator.stats().reserved == slab);
+}
+
+TEST_CASE("CachingAllocator: memory fresh from the system is known to be zero, used memory is not") {
+  CachingAllocator allocator;
+  for (const std::size_t bytes : {std::size_t{100} << 10, std::size_t{5} << 20}) {
+    bool is_zero = false;
+    auto* const block = static_cast<char*>(allocator.allocate(bytes, &is_zero));
+    CHECK(is_zero);
+    CHECK(std::all_of(block, block + bytes, [](char byte) { return byte == 0; }));
+    block[bytes - 1] = 1;
+    allocator.deallocate(block, bytes);
+    void* const again = allocator.allocate(bytes, &is_zero);
+    CHECK(again == block);
+    CHECK(!is_zero);
+    allocator.deallocate(again, bytes);
+  }
+  bool is_zero = true;
+  void* const small = allocator.allocate(100, &is_zero);
+  CHECK(!is_zero);
+  allocator.deallocate(small, 100);
 }
 
 TEST_CASE("CachingAllocator: a request that the system refuses throws and changes nothing") {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -280,6 +281,24 @@ TEST_CASE("row kernels: optimizer passes") {
             float(bfloat16(p.values[static_cast<std::size_t>(i)])));
     }
     CHECK((p.intact() && m.intact() && v.intact() && rounded.intact()));
+
+    // Null is zero, to the last bit.
+    for (const bool moments : {true, false}) {
+      Row<> zeros(n, 0, 0), first = moments ? m : zeros, second = moments ? v : zeros;
+      Row<> plain = p0, first_plain = first, second_plain = second;
+      Row<bfloat16> rounded_plain(n);
+      p = p0;
+      set.rows.adamw(
+          adamw, {plain.data(), zeros.data(), first_plain.data(), second_plain.data(), rounded_plain.data()},
+          n);
+      set.rows.adamw(adamw,
+                     {p.data(), nullptr, moments ? first.data() : nullptr, moments ? second.data() : nullptr,
+                      rounded.data()},
+                     n);
+      CHECK((p.values == plain.values && first.values == first_plain.values &&
+             second.values == second_plain.values));
+      CHECK(std::memcmp(rounded.data(), rounded_plain.data(), rounded.values.size() * 2) == 0);
+    }
 
     for (const bool nesterov : {false, true})
       for (const bool is_first : {false, true})

@@ -5,32 +5,45 @@
 namespace attune::testing {
 
 /// The kernels of a training step of a small BERT: 16 sequences of 128 tokens, 384 features, 12 heads, an
-/// intermediate size of 1536 and a vocabulary of 30522. For benchmarks: the reference would take minutes.
+/// intermediate size of 1536 and a vocabulary of 30522; and those of a decoder's layer on the same shapes.
+/// For benchmarks: the reference would take minutes.
 template <class B>
 void add_step_cases(KernelTable<B>& table) {
   constexpr std::int64_t n = 2048, c = 384, intermediate = 1536, vocabulary = 30522, heads = 12;
   const auto any = uniform(-1, 1);
   const Array x = matrix(n, c, 0, any), wide_x = matrix(n, intermediate, 0, any);
 
-  table.add("linear 384 to 384", {x, matrix(c, c, 0, any), vector(c, any), out_matrix(n, c, 0)},
-            [](const auto& b, auto& a) {
-              b.linear(a.matrix(0), a.matrix(1), a.span(2), Unary::identity, {}, a.matrix(3));
-            });
-  table.add("linear gelu 384 to 1536",
-            {x, matrix(intermediate, c, 0, any), vector(intermediate, any), out_matrix(n, intermediate, 0),
-             out_matrix(n, intermediate, 0)},
-            [](const auto& b, auto& a) {
-              b.linear(a.matrix(0), a.matrix(1), a.span(2), Unary::gelu, a.matrix(3), a.matrix(4));
-            });
-  table.add("linear 1536 to 384",
-            {wide_x, matrix(c, intermediate, 0, any), vector(c, any), out_matrix(n, c, 0)},
-            [](const auto& b, auto& a) {
-              b.linear(a.matrix(0), a.matrix(1), a.span(2), Unary::identity, {}, a.matrix(3));
-            });
-  table.add("weight gradient 1536x384", {wide_x, x, as_wide(out_matrix(intermediate, c, 0))},
-            [](const auto& b, auto& a) {
-              b.matmul(a.matrix(0), a.matrix(1), a.wide_matrix(2), {.transpose_a = true});
-            });
+  table
+      .add("linear 384 to 384", {x, matrix(c, c, 0, any), vector(c, any), out_matrix(n, c, 0)},
+           [](const auto& b, auto& a) {
+             b.linear(a.matrix(0), a.matrix(1), a.span(2), Unary::identity, {}, a.matrix(3));
+           })
+      .flop = 2.0 * n * c * c;
+  table
+      .add("linear gelu 384 to 1536",
+           {x, matrix(intermediate, c, 0, any), vector(intermediate, any), out_matrix(n, intermediate, 0),
+            out_matrix(n, intermediate, 0)},
+           [](const auto& b, auto& a) {
+             b.linear(a.matrix(0), a.matrix(1), a.span(2), Unary::gelu, a.matrix(3), a.matrix(4));
+           })
+      .flop = 2.0 * n * c * intermediate;
+  table
+      .add("linear 1536 to 384",
+           {wide_x, matrix(c, intermediate, 0, any), vector(c, any), out_matrix(n, c, 0)},
+           [](const auto& b, auto& a) {
+             b.linear(a.matrix(0), a.matrix(1), a.span(2), Unary::identity, {}, a.matrix(3));
+           })
+      .flop = 2.0 * n * c * intermediate;
+  table
+      .add("input gradient 1536 to 384", {wide_x, matrix(intermediate, c, 0, any), out_matrix(n, c, 0)},
+           [](const auto& b, auto& a) { b.matmul(a.matrix(0), a.matrix(1), a.matrix(2), {}); })
+      .flop = 2.0 * n * c * intermediate;
+  table
+      .add("weight gradient 1536x384", {wide_x, x, as_wide(out_matrix(intermediate, c, 0))},
+           [](const auto& b, auto& a) {
+             b.matmul(a.matrix(0), a.matrix(1), a.wide_matrix(2), {.transpose_a = true});
+           })
+      .flop = 2.0 * n * c * intermediate;
   table.add(
       "gelu backward with bias gradient 1536",
       {wide_x, wide_x, out_matrix(n, intermediate, 0), out_wide(intermediate)}, [](const auto& b, auto& a) {
@@ -71,26 +84,46 @@ void add_step_cases(KernelTable<B>& table) {
     };
     const std::string name = dropout > 0 ? " with dropout" : "";
     const Array lse = as_wide(matrix(n, heads, 0, uniform(4, 5)));
-    table.add("attention 16 x 128" + name,
-              {integers(lengths.offsets()), integers(lengths.positions(false)), integers(n, below(16)), x, x,
-               x, out_matrix(n, c, 0), as_wide(out_matrix(n, heads, 0))},
-              [=](const auto& b, auto& a) {
-                b.attention(a.matrix(3), a.matrix(4), a.matrix(5), options(a), a.matrix(6), a.wide_matrix(7));
-              });
-    table.add("attention_backward 16 x 128" + name,
-              {integers(lengths.offsets()), integers(lengths.positions(false)), integers(n, below(16)), x, x,
-               x, x, x, lse, out_matrix(n, c, 0), out_matrix(n, c, 0), out_matrix(n, c, 0)},
-              [=](const auto& b, auto& a) {
-                b.attention_backward(a.matrix(3), a.matrix(4), a.matrix(5), a.matrix(6), a.matrix(7),
-                                     a.wide_matrix(8), options(a), a.matrix(9), a.matrix(10), a.matrix(11));
-              });
+    table
+        .add("attention 16 x 128" + name,
+             {integers(lengths.offsets()), integers(lengths.positions(false)), integers(n, below(16)), x, x,
+              x, out_matrix(n, c, 0), as_wide(out_matrix(n, heads, 0))},
+             [=](const auto& b, auto& a) {
+               b.attention(a.matrix(3), a.matrix(4), a.matrix(5), options(a), a.matrix(6), a.wide_matrix(7));
+             })
+        .flop = 2 * 2.0 * n * 128 * c;
+    table
+        .add("attention_backward 16 x 128" + name,
+             {integers(lengths.offsets()), integers(lengths.positions(false)), integers(n, below(16)), x, x,
+              x, x, x, lse, out_matrix(n, c, 0), out_matrix(n, c, 0), out_matrix(n, c, 0)},
+             [=](const auto& b, auto& a) {
+               b.attention_backward(a.matrix(3), a.matrix(4), a.matrix(5), a.matrix(6), a.matrix(7),
+                                    a.wide_matrix(8), options(a), a.matrix(9), a.matrix(10), a.matrix(11));
+             })
+        .flop = 5 * 2.0 * n * 128 * c;
   }
+  table.add("rms_norm 384", {x, vector(c, any), out_matrix(n, c, 0), out_wide(n)},
+            [](const auto& b, auto& a) {
+              b.rms_norm(a.matrix(0), {}, a.span(1), 1e-6f, {}, a.matrix(2), a.wide(3));
+            });
+  table.add("swiglu 1536", {wide_x, wide_x, out_matrix(n, intermediate, 0)},
+            [](const auto& b, auto& a) { b.swiglu(a.matrix(0), a.matrix(1), a.matrix(2)); });
+  table.add("rope 384",
+            {x, integers(n, below(128)), wide_vector(c / heads / 2, uniform(0, 1)), out_matrix(n, c, 0)},
+            [](const auto& b, auto& a) {
+              b.rope(a.matrix(0), a.integers(1), a.wide(2), heads, false, a.matrix(3));
+            });
   const Array table_rows = matrix(vocabulary, c, 0, any), ids = integers(n, below(vocabulary));
-  table.add("gather_rows of 30522", {table_rows, ids, out_matrix(n, c, 0)},
-            [](const auto& b, auto& a) { b.gather_rows(a.matrix(0), a.integers(1), a.matrix(2), false); });
-  table.add(
-      "scatter_add_rows to 30522", {x, ids, as_wide(updated(out_matrix(vocabulary, c, 0)))},
-      [](const auto& b, auto& a) { b.scatter_add_rows(a.matrix(0), a.integers(1), a.wide_matrix(2), true); });
+  table
+      .add("gather_rows of 30522", {table_rows, ids, out_matrix(n, c, 0)},
+           [](const auto& b, auto& a) { b.gather_rows(a.matrix(0), a.integers(1), a.matrix(2), false); })
+      .elements = 2.0 * n * c;
+  table
+      .add("scatter_add_rows to 30522", {x, ids, as_wide(updated(out_matrix(vocabulary, c, 0)))},
+           [](const auto& b, auto& a) {
+             b.scatter_add_rows(a.matrix(0), a.integers(1), a.wide_matrix(2), true);
+           })
+      .elements = 3.0 * n * c;
   const Array logits = matrix(300, vocabulary, 0, any);
   const Array labels = integers(300, below(vocabulary));
   table.add(

@@ -25,6 +25,9 @@ struct KernelCase {
   std::function<void(const B&, Arguments<B, bfloat16>&)> in_bfloat16;
   /// Replaces inputs by numbers that follow from the others (statistics that a forward saves); may be empty.
   std::function<void(const Reference&, Arguments<Reference, double>&)> prepare{};
+  /// For benchmarks: the floating-point operations of its products, and the elements that it reads and writes
+  /// when that is not each array once.
+  double flop = 0, elements = 0;
 
   template <class T>
   const auto& in() const {
@@ -40,8 +43,8 @@ class KernelTable {
  public:
   /// `call` is a generic lambda (backend, arguments).
   template <class F>
-  void add(std::string name, std::vector<Array> arrays, const F& call) {
-    cases_.push_back({std::move(name), std::move(arrays), call, call, call});
+  KernelCase<B>& add(std::string name, std::vector<Array> arrays, const F& call) {
+    return cases_.emplace_back(KernelCase<B>{std::move(name), std::move(arrays), call, call, call});
   }
   template <class F, class P>
   void add(std::string name, std::vector<Array> arrays, const P& prepare, const F& call) {

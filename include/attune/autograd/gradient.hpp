@@ -1,9 +1,13 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <attune/tensor/detached.hpp>
 #include <attune/tensor/graph.hpp>
@@ -41,6 +45,21 @@ class Gradient {
     prepare();
     return *accumulate_;
   }
+  /// The same for a kernel that adds to the rows `ids` of a matrix and leaves the others alone (negative ids
+  /// are passed over): where the backend wants to know which rows of a parameter's gradient are zero, the
+  /// target is made ready for adding without clearing all of it.
+  bool accumulate_rows(std::span<const std::int32_t> ids) {
+    if constexpr (requires { requires B::wants_zero_rows; }) {
+      if (state_ && !accumulate_ && shape_ == state_->shape) {
+        if (!state_->has_grad) clear_rows();
+        use_target(true);
+        if (!state_->grad_rows.empty())
+          for (const std::int32_t id : ids)
+            if (id >= 0) state_->grad_rows[static_cast<std::size_t>(id)] = 1;
+      }
+    }
+    return accumulate();
+  }
   /// 1 to add to the target, 0 to overwrite it.
   float beta() { return accumulate() ? 1.0f : 0.0f; }
 
@@ -54,8 +73,8 @@ class Gradient {
     return target_;
   }
 
-  /// Calls `assign(out)` with an array that it has to fill, and adds that where needed. May be called again, as
-  /// adopt() may: contributions add up.
+  /// Calls `assign(out)` with an array that it has to fill, and adds that where needed. May be called again,
+  /// as adopt() may: contributions add up.
   template <class F>
   void write(const F& assign) {
     if (accumulate()) {
@@ -93,15 +112,34 @@ class Gradient {
       }
       return;
     }
-    const auto bytes = static_cast<std::size_t>(state_->shape.size()) * sizeof(T);
-    if (!state_->grad) state_->grad = Storage<B>(device(), bytes);
+    make_memory();
+    state_->grad_rows.clear();
     const bool whole = shape_ == state_->shape;
-    if (!state_->has_grad && !whole) device().zero(state_->grad.data(), bytes);
-    accumulate_ = state_->has_grad || !whole;
+    if (!state_->has_grad && !whole) device().zero(state_->grad.data(), state_->grad.bytes());
+    use_target(state_->has_grad || !whole);
+  }
+
+  void make_memory() {
+    if (state_->grad) return;
+    state_->grad = Storage<B>(device(), static_cast<std::size_t>(state_->shape.size()) * sizeof(T));
+    state_->grad_rows.clear();
+  }
+  void use_target(bool accumulate) {
+    accumulate_ = accumulate;
     state_->has_grad = true;
     target_ = Detached<T, B>(state_->grad.slice(static_cast<std::size_t>(offset_) * sizeof(T),
                                                 static_cast<std::size_t>(shape_.size()) * sizeof(T)),
                              shape_);
+  }
+  /// Makes the whole gradient zero, of which most rows may be known to be zero.
+  void clear_rows() {
+    make_memory();
+    std::vector<std::uint8_t>& rows = state_->grad_rows;
+    const std::size_t row_bytes = rows.empty() ? 0 : state_->grad.bytes() / rows.size();
+    if (rows.empty()) device().zero(state_->grad.data(), state_->grad.bytes());
+    for (std::size_t row = 0; row < rows.size(); ++row)
+      if (rows[row]) device().zero(state_->grad.data() + row * row_bytes, row_bytes);
+    rows.assign(static_cast<std::size_t>(shape_[0]), 0);
   }
 
   /// Whatever comes next adds to what is there.

@@ -70,6 +70,12 @@ struct ParameterChunk {
   /// The copy that is computed with, when it is not the master itself: its element i is master[offset + i].
   void* rounded = nullptr;
   DType rounded_type = DType::f32;
+  /// What is known of a table of which the chunk holds whole rows of `row_size` elements: for each row,
+  /// whether its gradient, and whether its moments may differ from zero. Null: all may. A backend may make
+  /// use of it.
+  std::int64_t row_size = 0;
+  const std::uint8_t* row_grads = nullptr;
+  const std::uint8_t* row_moments = nullptr;
 };
 
 /// AdamW's numbers for one group at one step. bias_correction_i = 1 - beta_i^step.

@@ -34,7 +34,8 @@ class CachingAllocator {
 
   /// Throws DeviceError, naming the bytes asked for and the bytes in use, when the system has no more. A
   /// request for 0 bytes gets a block as well.
-  void* allocate(std::size_t bytes);
+  /// `is_zero`, when given, is told whether the block comes fresh from the system and is all zero therefore.
+  void* allocate(std::size_t bytes, bool* is_zero = nullptr);
   /// `bytes` as in allocate(); a null block is passed over.
   void deallocate(void* block, std::size_t bytes) noexcept;
 

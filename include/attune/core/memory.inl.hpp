@@ -77,9 +77,10 @@ ATTUNE_INLINE void* CachingAllocator::allocate_new(std::size_t size) {
   return block;
 }
 
-ATTUNE_INLINE void* CachingAllocator::allocate(std::size_t bytes) {
+ATTUNE_INLINE void* CachingAllocator::allocate(std::size_t bytes, bool* is_zero) {
   const std::lock_guard lock(mutex_);
   void* block = nullptr;
+  if (is_zero) *is_zero = false;
   if (bytes <= SIZE_MAX / 4) {
     std::size_t size = size_class(bytes);
     const auto found = free_.lower_bound(size);
@@ -95,6 +96,7 @@ ATTUNE_INLINE void* CachingAllocator::allocate(std::size_t bytes) {
         release_cached_locked();
         block = allocate_new(size);
       }
+      if (is_zero) *is_zero = size >= least_in_slab;  // mapped
     }
     if (block) {
       used_.emplace(block, size);

@@ -122,6 +122,7 @@ Derived PretrainedModel<Derived, Config, T, B>::from_config(const Config& config
                                                             std::uint64_t seed) {
   Derived model(config, device);
   model.set_seed(seed);
+  place_together(model.parameters());
   initialize_parameters(model.parameters(), config.initializer_range, seed);
   return model;
 }
@@ -185,6 +186,7 @@ void PretrainedModel<Derived, Config, T, B>::load(const std::string& directory,
   run_->seed = options.seed;
   if (options.quantized && !options.frozen)
     throw ConfigError("quantized: such weights do not train; set `frozen` as well");
+  place_together(parameters());
   load_report_ = load_parameters(parameters(), directory,
                                  {std::string(Derived::base_model_prefix) + ".", initializer_range,
                                   options.seed, options.ignore_mismatched_sizes, Derived::ignored_keys(),

@@ -26,7 +26,7 @@ struct EmbeddingOp {
     Gradient<Wide<T>, B>* gradients[] = {&da, &db, &dc};
     for (int i = 0; i < 3; ++i) {
       if (!*gradients[i]) continue;
-      const bool accumulate = gradients[i]->accumulate();
+      const bool accumulate = gradients[i]->accumulate_rows(ids[i].gradient_span());
       dy.device().scatter_add_rows(MatrixView<const T>(dy.matrix()), ids[i].gradient_span(),
                                    gradients[i]->target().matrix(), accumulate);
     }

@@ -67,7 +67,8 @@ class Optimizer {
   /// Throws the ConfigError of load_state().
   void check_state(const OptimizerState& state) const;
 
-  /// The moments under the names that PyTorch gives them, in the order of the parameters.
+  /// The moments under the names that PyTorch gives them, in the order of the parameters. What is written
+  /// into them counts from the next step on; ask again to write after that.
   std::vector<OptimizerArray<B>> arrays() const;
 
  protected:
@@ -92,6 +93,9 @@ class Optimizer {
     arena_.check_owned();
     for (const OptimizerGroup& group : groups_) check_lr(group.lr);
     const std::vector<std::size_t> active = arena_.active();
+    if (std::exchange(moments_shown_, false))
+      for (auto& entry : arena_.entries()) entry.moment_rows.clear();
+    for (const std::size_t index : active) arena_.find_moment_rows(arena_.entries()[index]);
     std::vector<ParameterChunk> chunks = active_chunks(active);
     if (!std::exchange(clip_requested_, false))
       measure(chunks, settings_.max_grad_norm.value_or(std::numeric_limits<double>::infinity()));
@@ -115,6 +119,7 @@ class Optimizer {
     }
     kernel(arena_.device(), arena_.view(), std::span<const ParameterChunk>(chunks), rows,
            static_cast<const float*>(scale()));
+    for (const std::size_t index : active) arena_.add_moment_rows(arena_.entries()[index]);
     arena_.mark_changed(active);
     for (const auto& run : runs_) {
       ++run->step;
@@ -183,6 +188,7 @@ class Optimizer {
   std::vector<std::size_t> unsettled_;                 // the entries of a step whose outcome was not read
   typename detail::LateNumberOf<B>::type last_scale_;  // and the scale of that step
   std::int64_t skipped_ = 0;
+  mutable bool moments_shown_ = false;  // somebody may have written into them
   std::vector<std::shared_ptr<RunState>> runs_;
 };
 
@@ -269,6 +275,7 @@ void Optimizer<B>::check_state(const OptimizerState& state) const {
 
 template <class B>
 std::vector<OptimizerArray<B>> Optimizer<B>::arrays() const {
+  moments_shown_ = true;
   std::vector<OptimizerArray<B>> result;
   for (const auto& entry : arena_.entries())
     for (std::size_t which = 0; which < moment_names_.size(); ++which)
@@ -345,6 +352,7 @@ std::vector<ParameterChunk> Optimizer<B>::active_chunks(const std::vector<std::s
     const auto& entry = arena_.entries()[index];
     chunks.insert(chunks.end(), all.begin() + static_cast<std::ptrdiff_t>(entry.first_chunk),
                   all.begin() + static_cast<std::ptrdiff_t>(entry.last_chunk));
+    arena_.tell_rows(entry, std::span(chunks).last(entry.last_chunk - entry.first_chunk));
   }
   return chunks;
 }

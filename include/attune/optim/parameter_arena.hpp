@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,6 +40,16 @@ class ParameterArena {
     std::int64_t steps = 0;   // updates that it has had
     std::int64_t offset = 0;  // of its first element in the arena
     std::size_t first_chunk = 0, last_chunk = 0;
+    /// For each row of a table, whether its moments may differ from zero; empty: any row's may.
+    std::vector<std::uint8_t> moment_rows{};
+
+    /// Whether it is a matrix, all of which is this entry.
+    bool is_table() const {
+      const ParameterState<B>& state = *parameter.state;
+      return state.shape.rank() == 2 && parameter.size() == state.shape.size() && state.parts.size() == 1 &&
+             parameter.row_size() > 0 && parameter.row_size() <= chunk_size;
+    }
+    std::size_t rows() const { return static_cast<std::size_t>(parameter.state->shape[0]); }
   };
 
   ParameterArena(const std::string& optimizer, const std::vector<ParameterGroup<B>>& groups, int moments)
@@ -53,13 +64,16 @@ class ParameterArena {
     const auto bytes = static_cast<std::size_t>(total) * sizeof(float);
     const B device = entries_[0].parameter.state->value.device();
     // All memory first: when there is not enough, the parameters stay with the optimizer that they have.
-    master_ = Storage<B>(device, bytes);
+    master_ = common_block(bytes);
+    if (!master_) master_ = Storage<B>(device, bytes);
     grad_ = Storage<B>(device, bytes);
-    for (int moment = 0; moment < moments; ++moment) {
-      moments_[static_cast<std::size_t>(moment)] = Storage<B>(device, bytes);
-      device.zero(moments_[static_cast<std::size_t>(moment)].data(), bytes);
+    for (int moment = 0; moment < moments; ++moment)
+      moments_[static_cast<std::size_t>(moment)] = Storage<B>::zeroed(device, bytes);
+    for (Entry& entry : entries_) {
+      entry.offset = offsets_.at(entry.parameter.state) + entry.parameter.offset();
+      cut(entry);
+      if (entry.is_table()) entry.moment_rows.assign(entry.rows(), 0);
     }
-    for (Entry& entry : entries_) cut(entry);
     for (const auto& [state, offset] : offsets_) take_over(device, *state, offset);
     // What the parameters lay in before has sizes that nothing else asks for.
     if constexpr (requires { B::release_cached_memory(); }) B::release_cached_memory();
@@ -79,6 +93,38 @@ class ParameterArena {
         moments_[which].slice(static_cast<std::size_t>(entry.offset) * sizeof(float),
                               static_cast<std::size_t>(entry.parameter.size()) * sizeof(float)),
         entry.parameter.shape());
+  }
+
+  /// Fills in what is known of an entry's rows, of chunks that are all its own.
+  void tell_rows(const Entry& entry, std::span<ParameterChunk> chunks) const {
+    const std::vector<std::uint8_t>& grads = entry.parameter.state->grad_rows;
+    if (grads.empty() || !entry.is_table()) return;
+    for (ParameterChunk& chunk : chunks) {
+      chunk.row_size = entry.parameter.row_size();
+      const std::int64_t row = (chunk.offset - entry.offset) / chunk.row_size;
+      chunk.row_grads = grads.data() + row;
+      if (!entry.moment_rows.empty()) chunk.row_moments = entry.moment_rows.data() + row;
+    }
+  }
+  /// Looks which rows of a table, whose gradient is zero in most rows, have moments.
+  void find_moment_rows(Entry& entry) const {
+    if (entry.parameter.state->grad_rows.empty() || !entry.moment_rows.empty() || !entry.is_table()) return;
+    const auto row_size = static_cast<std::size_t>(entry.parameter.row_size());
+    entry.moment_rows.assign(entry.rows(), 0);
+    for (const Storage<B>& moment : moments_) {
+      if (!moment) continue;
+      const float* row = floats(moment) + entry.offset;
+      for (std::uint8_t& known : entry.moment_rows) {
+        if (std::any_of(row, row + row_size, [](float value) { return value != 0.0f; })) known = 1;
+        row += row_size;
+      }
+    }
+  }
+  /// After a step: rows with a gradient have moments now.
+  static void add_moment_rows(Entry& entry) {
+    const std::vector<std::uint8_t>& grads = entry.parameter.state->grad_rows;
+    if (grads.size() != entry.moment_rows.size()) return entry.moment_rows.clear();
+    for (std::size_t row = 0; row < grads.size(); ++row) entry.moment_rows[row] |= grads[row];
   }
 
   /// The entries that have a gradient, by their numbers.
@@ -140,17 +186,41 @@ class ParameterArena {
                           (other.parameter.name == parameter.name
                                ? std::string()
                                : ", the other time as " + other.parameter.name));
-    const auto [place, is_new] = offsets_.try_emplace(state, total);
-    if (is_new) total += (state->shape.size() + alignment - 1) / alignment * alignment;
-    entries_.push_back({parameter, group, 0, place->second + parameter.offset(), 0, 0});
+    if (offsets_.try_emplace(state, total).second)
+      total += (state->shape.size() + alignment - 1) / alignment * alignment;
+    entries_.push_back({parameter, group});
+  }
+
+  /// The block in which all masters lie already and nothing else does, as place_together() makes it: they
+  /// stay, at the offsets that they have. Empty when there is none. `bytes`: what they take.
+  Storage<B> common_block(std::size_t bytes) {
+    const std::byte *begin = nullptr, *end = nullptr;
+    const Storage<B>* first = nullptr;
+    long holders = 0;
+    for (const auto& [state, offset] : offsets_) {
+      const Storage<B>& master = state->master;
+      if (first && !master.shares_memory_with(*first)) return {};
+      if (!first || master.data() < begin) {
+        first = &master;
+        begin = master.data();
+      }
+      end = std::max(end, static_cast<const std::byte*>(master.data()) + master.bytes());
+      holders += state->value.shares_memory_with(master) ? 2 : 1;
+    }
+    const auto size = static_cast<std::size_t>(end - begin);
+    if (first->holders() != holders || size > bytes) return {};
+    for (auto& [state, offset] : offsets_)
+      offset = (state->master.data() - begin) / static_cast<std::ptrdiff_t>(sizeof(float));
+    return first->slice(0, size);
   }
 
   void take_over(const B& device, ParameterState<B>& state, std::int64_t offset) const {
     const Storage<B> master = slice(master_, state, offset), grad = slice(grad_, state, offset);
-    device.copy(master.data(), state.master.data(), master.bytes());
+    if (master.data() != state.master.data()) device.copy(master.data(), state.master.data(), master.bytes());
     if (state.value.data() == state.master.data()) state.value = master;
     state.master = master;
     if (state.has_grad) device.copy(grad.data(), state.grad.data(), grad.bytes());
+    if (!state.has_grad) state.grad_rows.clear();
     state.grad = grad;
     state.owner = id_;
   }
@@ -159,20 +229,21 @@ class ParameterArena {
                        static_cast<std::size_t>(state.shape.size()) * sizeof(float));
   }
 
-  /// Chunks of an entry: the rows of it that train.
+  /// Chunks of an entry: the rows of it that train. Those of a table hold whole rows.
   void cut(Entry& entry) {
     const ParameterState<B>& state = *entry.parameter.state;
     const std::int64_t state_offset = entry.offset - entry.parameter.offset();
     const std::int64_t row_size = entry.parameter.row_size();
+    const std::int64_t step = entry.is_table() ? chunk_size / row_size * row_size : chunk_size;
     entry.first_chunk = chunks_.size();
     for (const auto& part : state.parts) {
       if (!part.trainable) continue;
       const std::int64_t begin = std::max(part.row_begin, entry.parameter.row_begin) * row_size;
       const std::int64_t end = std::min(part.row_end, entry.parameter.row_end) * row_size;
-      for (std::int64_t at = begin; at < end; at += chunk_size) {
+      for (std::int64_t at = begin; at < end; at += step) {
         ParameterChunk chunk;
         chunk.offset = state_offset + at;
-        chunk.size = std::min(chunk_size, end - at);
+        chunk.size = std::min(step, end - at);
         chunk.group = entry.group;
         chunk.rounded_type = state.dtype;
         if (state.dtype != DType::f32)

@@ -25,7 +25,9 @@ struct ParameterState {
   std::optional<BlockType> blocks{};  ///< what `value` then holds: frozen, and read by products alone
   Storage<B> master;  ///< in Wide<dtype>; the same memory as `value` when the types agree; empty when frozen
   Storage<B> grad;    ///< in Wide<dtype>; empty until the first backward
-  bool has_grad = false;    ///< false: `grad` holds nothing that counts, the first writer overwrites it
+  bool has_grad = false;  ///< false: `grad` holds nothing that counts, the first writer overwrites it
+  /// For each row of a table, whether its gradient in `grad` may differ from zero; empty: any row's may.
+  std::vector<std::uint8_t> grad_rows;
   std::uint64_t owner = 0;  ///< the optimizer that holds it in its arena
   Init init = Init::zeros;
   bool may_be_quantized = false;   ///< all its readers are products that can read blocks
@@ -141,6 +143,7 @@ class Parameter {
   }
   /// The gradient; empty when no backward has reached it since zero_grad, and for frozen rows.
   Detached<Wide<T>, B> grad() const {
+    state_->grad_rows.clear();  // the caller may write into it
     return state_->has_grad && trainable() ? part_of<Wide<T>>(state_->grad) : Detached<Wide<T>, B>();
   }
   /// Forgets the gradient, as an optimizer's zero_grad does for all its parameters.

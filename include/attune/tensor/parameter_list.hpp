@@ -51,6 +51,7 @@ struct NamedParameter {
   Detached<float, B> master() const { return floats(state->master, "master"); }
   Detached<float, B> grad() const {
     if (!has_grad()) throw GraphError("NamedParameter: " + name + " has no gradient");
+    state->grad_rows.clear();  // the caller may write into it
     return floats(state->grad, "gradient");
   }
 
@@ -94,6 +95,30 @@ struct ParameterList {
   }
 };
 
+/// Moves the masters of parameters that train and hold nothing yet into one block of memory: an optimizer of
+/// all of them leaves them where they are.
+template <class B>
+void place_together(const ParameterList<B>& parameters) {
+  std::size_t total = 0;
+  const auto for_each_master = [&](const auto& f) {
+    total = 0;
+    for (const auto& parameter : parameters) {
+      ParameterState<B>& state = *parameter.state;
+      if (parameter.row_begin > 0 || !state.trainable() || state.dtype == DType::f64) continue;
+      f(state);
+      total += (state.master.bytes() + 63) / 64 * 64;
+    }
+  };
+  for_each_master([](const auto&) {});
+  if (total == 0) return;
+  const Storage<B> block(parameters.items.front().state->value.device(), total);
+  for_each_master([&](ParameterState<B>& state) {
+    const Storage<B> place = block.slice(total, state.master.bytes());
+    if (state.value.shares_memory_with(state.master)) state.value = place;
+    state.master = place;
+  });
+}
+
 /// Makes a parameter train or not. When the last rows of a bfloat16 parameter stop training its float master
 /// and its gradient are given up; when it begins again the master is the value as rounded. An optimizer made
 /// before refuses to step afterwards. Throws ConfigError for quantised blocks, which do not train.
@@ -109,6 +134,7 @@ void set_trainable(const NamedParameter<B>& parameter, bool trainable) {
   const auto count = static_cast<std::size_t>(state.shape.size());
   if (!state.trainable()) {
     state.grad = {};
+    state.grad_rows.clear();
     state.has_grad = false;
     if (state.dtype == DType::bf16) state.master = {};
   } else if (!state.master) {

@@ -16,7 +16,15 @@ class Storage {
   Storage() = default;
   /// Uninitialised memory. Throws DeviceError when there is none.
   Storage(B device, std::size_t bytes)
-      : block_(std::make_shared<Block>(std::move(device), bytes)), bytes_(bytes) {}
+      : block_(std::make_shared<Block>(std::move(device), bytes, false)), bytes_(bytes) {}
+
+  /// Memory that is all zero.
+  static Storage zeroed(B device, std::size_t bytes) {
+    Storage storage;
+    storage.block_ = std::make_shared<Block>(std::move(device), bytes, true);
+    storage.bytes_ = bytes;
+    return storage;
+  }
 
   explicit operator bool() const { return block_ != nullptr; }
   const B& device() const { return block_->device; }
@@ -30,7 +38,9 @@ class Storage {
     return part;
   }
   /// Whether no other Storage refers to the same memory.
-  bool unique() const { return block_.use_count() == 1; }
+  bool unique() const { return holders() == 1; }
+  /// How many Storages refer to this memory or to a part of it.
+  long holders() const { return block_.use_count(); }
   bool shares_memory_with(const Storage& other) const { return block_ == other.block_; }
 
   std::uint64_t version() const { return block_ ? block_->version.load(std::memory_order_relaxed) : 0; }
@@ -38,10 +48,20 @@ class Storage {
 
  private:
   struct Block {
-    Block(B on, std::size_t size) : device(std::move(on)), data(device.allocate(size)), bytes(size) {}
+    Block(B on, std::size_t size, bool zero)
+        : device(std::move(on)), data(take(device, size, zero)), bytes(size) {}
     ~Block() { device.deallocate(data, bytes); }
     Block(const Block&) = delete;
     Block& operator=(const Block&) = delete;
+
+    static void* take(const B& device, std::size_t size, bool zero) {
+      if constexpr (requires { device.allocate_zeroed(size); }) {
+        if (zero) return device.allocate_zeroed(size);
+      }
+      void* const data = device.allocate(size);
+      if (zero) device.zero(data, size);
+      return data;
+    }
 
     B device;
     void* data;

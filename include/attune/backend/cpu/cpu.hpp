@@ -47,10 +47,19 @@ class Cpu : public KernelOverloads<cpu::Groups, float, bfloat16>, public cpu::Op
  public:
   /// Its memory is the host's, and its work is done when a call returns: a look at a number is free.
   static constexpr bool host_memory = true;
+  /// Gradients of tables say which rows are zero (see Gradient::accumulate_rows): the optimizer reads less.
+  static constexpr bool wants_zero_rows = true;
 
   std::string name() const { return "cpu"; }
 
   void* allocate(std::size_t bytes) const { return cpu::host_memory().allocate(bytes); }
+  /// The same, all zero; memory that the system has just given is not touched.
+  void* allocate_zeroed(std::size_t bytes) const {
+    bool is_zero = false;
+    void* const data = cpu::host_memory().allocate(bytes, &is_zero);
+    if (!is_zero) zero(data, bytes);
+    return data;
+  }
   void deallocate(void* data, std::size_t bytes) const noexcept {
     cpu::host_memory().deallocate(data, bytes);
   }

@@ -73,7 +73,7 @@ struct ParameterPointers {
   bfloat16* rounded = nullptr;  ///< the master in bfloat16, or null
 };
 /// m = beta1 m + rest1 g, v = beta2 v + rest2 g^2, p = keep p - step m / (sqrt(v) inverse_root + eps), with g
-/// the gradient times factor.
+/// the gradient times factor. A null gradient is zero, and so are null moments, which stay so.
 struct AdamWNumbers {
   float factor, keep, beta1, rest1, beta2, rest2, step, inverse_root, eps;
 };
@@ -117,6 +117,10 @@ struct ElementKernels {
   /// factors: 1
   void (*store_panel)(const float* from, std::int64_t depth, int columns, const float* factors, T* to,
                       std::int64_t stride);
+  /// In each of `heads` pieces of 2 half elements, with a = x[d] and b = x[d + half]: y[d] = a cosine[d] - b
+  /// sine[d], y[d + half] = b cosine[d] + a sine[d]; may work in place
+  void (*rotate)(const T* x, const float* cosine, const float* sine, std::int64_t half, std::int64_t heads,
+                 T* y);
 };
 
 /// Kernels over rows of floats; all may work in place.

@@ -9,12 +9,32 @@
 
 namespace attune::cpu {
 
-/// A chunk's place in the arena. bfloat16 copies are rounded in the same pass.
-inline ParameterPointers pointers(const ArenaView& arena, const ParameterChunk& chunk) {
-  const auto at = [&](float* array) { return array ? array + chunk.offset : nullptr; };
-  return {
-      at(arena.master), at(arena.grad), at(arena.first_moment), at(arena.second_moment),
-      chunk.rounded && chunk.rounded_type == DType::bf16 ? static_cast<bfloat16*>(chunk.rounded) : nullptr};
+/// The place in the arena of a chunk's elements from `begin` on. bfloat16 copies are rounded in the same
+/// pass.
+inline ParameterPointers pointers(const ArenaView& arena, const ParameterChunk& chunk,
+                                  std::int64_t begin = 0) {
+  const auto at = [&](float* array) { return array ? array + chunk.offset + begin : nullptr; };
+  const bool rounds = chunk.rounded && chunk.rounded_type == DType::bf16;
+  return {at(arena.master), at(arena.grad), at(arena.first_moment), at(arena.second_moment),
+          rounds ? static_cast<bfloat16*>(chunk.rounded) + begin : nullptr};
+}
+
+/// What a step does with some rows: `still` ones have neither gradient nor moments.
+enum class RowKind { still, moving, with_gradient };
+
+/// Calls f(begin, size, kind) for the rows of a chunk, those of one kind together, with elements as units.
+template <class F>
+void for_each_kind(const ParameterChunk& chunk, const F& f) {
+  if (chunk.row_grads == nullptr) return f(0, chunk.size, RowKind::with_gradient);
+  const std::int64_t rows = chunk.size / chunk.row_size;
+  const auto kind = [&](std::int64_t row) {
+    if (chunk.row_grads[row] != 0) return RowKind::with_gradient;
+    return chunk.row_moments != nullptr && chunk.row_moments[row] == 0 ? RowKind::still : RowKind::moving;
+  };
+  for (std::int64_t begin = 0, end; begin < rows; begin = end) {
+    for (end = begin + 1; end < rows && kind(end) == kind(begin);) ++end;
+    f(begin * chunk.row_size, (end - begin) * chunk.row_size, kind(begin));
+  }
 }
 
 /// The master's numbers where they are computed with in another type than bfloat16.
@@ -32,7 +52,11 @@ ATTUNE_INLINE void Optimizer::grad_norm(ArenaView arena, std::span<const Paramet
   auto* const squares = scratch.take<double>(static_cast<std::int64_t>(chunks.size()));
   parallel_for(static_cast<std::int64_t>(chunks.size()), [&](std::int64_t index) {
     const ParameterChunk& chunk = chunks[static_cast<std::size_t>(index)];
-    squares[index] = kernels().rows.sum_of_squares(arena.grad + chunk.offset, chunk.size);
+    squares[index] = 0.0;
+    for_each_kind(chunk, [&](std::int64_t begin, std::int64_t size, RowKind kind) {
+      if (kind == RowKind::with_gradient)
+        squares[index] += kernels().rows.sum_of_squares(arena.grad + chunk.offset + begin, size);
+    });
   });
   double sum = 0.0;
   for (std::size_t i = 0; i < chunks.size(); ++i) sum += squares[i];
@@ -48,7 +72,7 @@ ATTUNE_INLINE void Optimizer::adamw(ArenaView arena, std::span<const ParameterCh
   const float factor = scale ? *scale : 1.0f;
   if (std::isnan(factor)) return;
   parallel_for(static_cast<std::int64_t>(chunks.size()), [&](std::int64_t index) {
-    const ParameterChunk& chunk = chunks[static_cast<std::size_t>(index)];
+    ParameterChunk chunk = chunks[static_cast<std::size_t>(index)];
     const AdamWGroup group = groups[static_cast<std::size_t>(chunk.group)];
     AdamWNumbers numbers{};
     numbers.factor = factor;
@@ -60,7 +84,13 @@ ATTUNE_INLINE void Optimizer::adamw(ArenaView arena, std::span<const ParameterCh
     numbers.step = group.lr / group.bias_correction1;
     numbers.inverse_root = 1.0f / std::sqrt(group.bias_correction2);
     numbers.eps = group.eps;
-    kernels().rows.adamw(numbers, pointers(arena, chunk), chunk.size);
+    if (group.eps == 0.0f) chunk.row_grads = nullptr;  // 0 / 0, as everywhere
+    for_each_kind(chunk, [&](std::int64_t begin, std::int64_t size, RowKind kind) {
+      ParameterPointers at = pointers(arena, chunk, begin);
+      if (kind != RowKind::with_gradient) at.grad = nullptr;
+      if (kind == RowKind::still) at.first = at.second = nullptr;
+      if (kind != RowKind::still || numbers.keep != 1.0f) kernels().rows.adamw(numbers, at, size);
+    });
     copy_parameters(chunk, arena.master + chunk.offset);
   });
 }

@@ -28,15 +28,7 @@ void Sequence<T>::rope(MatrixView<const T> x, std::span<const std::int32_t> posi
         cosine[d] = std::cos(reduced);
         sine[d] = inverse ? -std::sin(reduced) : std::sin(reduced);
       }
-      for (std::int64_t h = 0; h < heads; ++h) {
-        const T* const in = x.row(row) + h * 2 * half;
-        T* const out = y.row(row) + h * 2 * half;
-        for (std::int64_t d = 0; d < half; ++d) {
-          const float a = float(in[d]), b = float(in[d + half]);
-          out[d] = T(a * cosine[d] - b * sine[d]);
-          out[d + half] = T(b * cosine[d] + a * sine[d]);
-        }
-      }
+      kernels().elements<T>().rotate(x.row(row), cosine, sine, half, heads, y.row(row));
     }
   });
 }
