@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -14,10 +16,21 @@ ATTUNE_INLINE BertCharTable::BertCharTable(const BertCharSettings& settings) : s
   std::vector<std::uint32_t> block(block_size);
   std::size_t run = 0;
   for (char32_t first = 0; first < 0x110000; first += block_size) {
-    for (std::uint32_t at = 0; at < block_size; ++at) {
-      const char32_t code_point = first + at;
-      while (run + 1 < std::size(unicode_class_runs) && unicode_class_runs[run + 1] >> 8 <= code_point) ++run;
-      block[at] = make_entry(code_point, static_cast<std::uint8_t>(unicode_class_runs[run]));
+    const auto follows = [&](char32_t code_point) {  // whether the next run has begun there
+      return run + 1 < std::size(unicode_class_runs) && unicode_class_runs[run + 1] >> 8 <= code_point;
+    };
+    const char32_t last = first + block_size - 1;
+    while (follows(first)) ++run;
+    const bool special = first == 0 || (first <= 0xFFFD && last >= 0xFFFD);
+    if (!special && !follows(last) && unicode_stays(first, last)) {
+      // Characters of one class that become nothing else have one answer: so it is in most blocks.
+      std::fill(block.begin(), block.end(),
+                make_entry(first, static_cast<std::uint8_t>(unicode_class_runs[run])));
+    } else {
+      for (std::uint32_t at = 0; at < block_size; ++at) {
+        while (follows(first + at)) ++run;
+        block[at] = make_entry(first + at, static_cast<std::uint8_t>(unicode_class_runs[run]));
+      }
     }
     const auto [place, fresh] = seen.emplace(block, static_cast<std::uint16_t>(seen.size()));
     if (fresh) entries_.insert(entries_.end(), block.begin(), block.end());

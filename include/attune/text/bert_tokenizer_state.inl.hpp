@@ -63,12 +63,14 @@ ATTUNE_INLINE void BertTokenizerState::index_vocabulary(const std::string& where
     if (vocabulary[at].first < 0)
       throw ConfigError(where + ": the id of token \"" + token + "\" must not be negative, found " +
                         std::to_string(vocabulary[at].first));
-    last[token] = at;
+    last.insert_or_assign(last.end(), token, at);  // a JSON object's come in order
   }
-  Vocabulary distinct;
-  for (std::size_t at = 0; at < vocabulary.size(); ++at)
-    if (last[vocabulary[at].second] == at) distinct.push_back(vocabulary[at]);
-  vocabulary = std::move(distinct);
+  if (last.size() < vocabulary.size()) {
+    Vocabulary distinct;
+    for (std::size_t at = 0; at < vocabulary.size(); ++at)
+      if (last[vocabulary[at].second] == at) distinct.push_back(vocabulary[at]);
+    vocabulary = std::move(distinct);
+  }
   sort_items(vocabulary, [](const auto& a, const auto& b) { return a.first < b.first; });
   for (const auto& [id, token] : vocabulary) {
     if (token.empty()) continue;

@@ -29,6 +29,9 @@ CodePoints unicode_decompose(char32_t code_point);
 /// The place of a combining character in the canonical order, from 1; 0 for characters that are never moved.
 int unicode_order(char32_t code_point);
 
+/// Whether all code points first .. last are their own lower case and decomposition and are never moved.
+bool unicode_stays(char32_t first, char32_t last);
+
 inline bool is_hangul_syllable(char32_t code_point) { return code_point >= 0xAC00 && code_point < 0xD7A4; }
 
 }  // namespace attune::detail

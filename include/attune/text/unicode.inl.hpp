@@ -35,7 +35,9 @@ ATTUNE_INLINE CodePoints unicode_lower(char32_t code_point) {
   return lower;
 }
 
-ATTUNE_INLINE CodePoints unicode_decompose(char32_t code_point) {
+/// Where the entry of a code point, or of the next that has one, begins in unicode_decompositions; its end
+/// when there is none.
+inline std::size_t next_decomposition(char32_t code_point) {
   // The table is a list of entries of different lengths; this index of their begins is made once.
   static const std::vector<std::uint16_t> starts = [] {
     static_assert(std::size(unicode_decompositions) < 65536);
@@ -45,6 +47,13 @@ ATTUNE_INLINE CodePoints unicode_decompose(char32_t code_point) {
       found.push_back(static_cast<std::uint16_t>(at));
     return found;
   }();
+  const auto entry = std::lower_bound(
+      starts.begin(), starts.end(), code_point,
+      [](std::uint16_t start, char32_t value) { return unicode_decompositions[start] >> 3 < value; });
+  return entry == starts.end() ? std::size(unicode_decompositions) : *entry;
+}
+
+ATTUNE_INLINE CodePoints unicode_decompose(char32_t code_point) {
   CodePoints full;
   if (is_hangul_syllable(code_point)) {
     const char32_t index = code_point - 0xAC00;
@@ -53,14 +62,12 @@ ATTUNE_INLINE CodePoints unicode_decompose(char32_t code_point) {
     if (index % 28 != 0) full.push(0x11A7 + index % 28);
     return full;
   }
-  const auto entry = std::lower_bound(
-      starts.begin(), starts.end(), code_point,
-      [](std::uint16_t start, char32_t value) { return unicode_decompositions[start] >> 3 < value; });
-  if (entry == starts.end() || unicode_decompositions[*entry] >> 3 != code_point) {
+  const std::size_t entry = next_decomposition(code_point);
+  if (entry == std::size(unicode_decompositions) || unicode_decompositions[entry] >> 3 != code_point) {
     full.push(code_point);
   } else {
-    const std::uint32_t length = unicode_decompositions[*entry] & 7;
-    for (std::uint32_t at = 1; at <= length; ++at) full.push(unicode_decompositions[*entry + at]);
+    const std::uint32_t length = unicode_decompositions[entry] & 7;
+    for (std::uint32_t at = 1; at <= length; ++at) full.push(unicode_decompositions[entry + at]);
   }
   return full;
 }
@@ -72,6 +79,19 @@ ATTUNE_INLINE int unicode_order(char32_t code_point) {
   if (after == std::begin(unicode_order_runs)) return 0;
   const UnicodeOrderRun& run = *std::prev(after);
   return code_point <= run.last ? run.rank : 0;
+}
+
+ATTUNE_INLINE bool unicode_stays(char32_t first, char32_t last) {
+  if (first < 0xD7A4 && last >= 0xAC00) return false;  // syllables of Hangul
+  const std::size_t entry = next_decomposition(first);
+  if (entry < std::size(unicode_decompositions) && unicode_decompositions[entry] >> 3 <= last) return false;
+  const auto misses = [&](char32_t begin, char32_t end) { return end < first || begin > last; };
+  return std::all_of(std::begin(unicode_lower_runs), std::end(unicode_lower_runs),
+                     [&](const UnicodeLowerRun& run) {
+                       return misses(run.first, run.first + std::uint32_t{run.step} * run.count);
+                     }) &&
+         std::all_of(std::begin(unicode_order_runs), std::end(unicode_order_runs),
+                     [&](const UnicodeOrderRun& run) { return misses(run.first, run.last); });
 }
 
 }  // namespace attune::detail

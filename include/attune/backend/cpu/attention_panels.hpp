@@ -24,8 +24,9 @@ struct PackedRows {
   float* data;
 
   /// Panel `panel` from step `step` on.
-  const float* at(std::int64_t panel, std::int64_t step = 0) const {
-    return data + panels.start(panel) * steps + step * panels.width(panel);
+  LeftPanel at(std::int64_t panel, std::int64_t step = 0) const {
+    const int height = panels.width(panel);
+    return LeftPanel::packed(data + panels.start(panel) * steps + step * height, height);
   }
 };
 
@@ -230,8 +231,6 @@ void attend_panels_backward(const MatrixView<const T>& dy, const MatrixView<cons
   float* const grads = scratch.take<float>(n * width);
   float* const query_grads = scratch.take<float>(size * width);
   float* const shifts = scratch.take<float>(width);
-  float* const packed_weights = scratch.take<float>(math.floats.rows * width);
-  float* const packed_grads = scratch.take<float>(math.floats.rows * width);
 
   // [steps = queries][width] for each piece of the head's columns
   const auto pack_across = [&](const T* from, std::int64_t stride, std::int64_t count, float* to) {
@@ -268,14 +267,14 @@ void attend_panels_backward(const MatrixView<const T>& dy, const MatrixView<cons
       for (std::int64_t at = panel.first_panel; at < panel.last_panel; ++at) {
         const int height = keys.panels.width(at);
         const std::int64_t key = keys.panels.start(at), offset = (key - panel.first_key) * width;
-        math.floats.pack(weights + offset, width, true, height, height, count, packed_weights);
-        math.floats.pack(grads + offset, width, true, height, height, count, packed_grads);
         for (std::int64_t piece = 0; piece < pieces; ++piece) {
           const std::int64_t place = key * sums_stride + piece * width;
-          math.floats.micro(height, count, packed_grads, query_rows + piece * width * width, key_sums + place,
-                            sums_stride, options.scale, 1.0f);
-          math.floats.micro(height, count, packed_weights, upstream_rows + piece * width * width,
-                            value_sums + place, sums_stride, 1.0f, 1.0f);
+          math.floats.micro(height, count, LeftPanel::rows(grads + offset, width),
+                            query_rows + piece * width * width, key_sums + place, sums_stride, options.scale,
+                            1.0f);
+          math.floats.micro(height, count, LeftPanel::rows(weights + offset, width),
+                            upstream_rows + piece * width * width, value_sums + place, sums_stride, 1.0f,
+                            1.0f);
         }
       }
     }

@@ -13,7 +13,8 @@
 namespace attune::cpu {
 
 /// One product. One operand is packed before the tasks start and shared by them (`shared`: the weight, or
-/// whichever is smaller); the other is packed by each task for itself, while it is in cache.
+/// whichever is smaller); the other is packed by each task for itself, while it is in cache. A left operand
+/// whose rows hold the words of the kernel as they are is read where it lies.
 template <class T, class Out>
 class Product {
  public:
@@ -31,7 +32,9 @@ class Product {
         threads_(threads),
         rows_(Panels::even(rows, gemm_.rows)),
         cols_(Panels::padded(cols, gemm_.cols)),
-        blocks_(k, gemm_.group) {}
+        blocks_(k, gemm_.group),
+        direct_a_(a.along_k && !a.blocks && static_cast<int>(sizeof(T)) * gemm_.group == 4 &&
+                  k % gemm_.group == 0 && a.stride * static_cast<std::int64_t>(sizeof(T)) % few_sets != 0) {}
 
   void run(const float* packed_b) const {
     if (packed_b != nullptr)
@@ -39,6 +42,7 @@ class Product {
     if (a_.along_k && b_.along_k && rows_.extent <= most_dot_rows) return run_dots();
     // The shared operand is packed in pieces, so that workspace stays small.
     const bool share_b = cols_.extent <= rows_.extent;
+    if (!share_b && direct_a_) return run_with_rows({}, {0, rows_.count});
     const Panels& panels = share_b ? cols_ : rows_;
     const std::int64_t panel_bytes = std::max<std::int64_t>(1, blocks_.all_steps() * (panels.base + 1) * 4);
     const std::int64_t piece = std::max<std::int64_t>(4, most_workspace / panel_bytes);
@@ -61,6 +65,8 @@ class Product {
  private:
   static constexpr std::int64_t most_workspace = 8 << 20;
   static constexpr int most_dot_rows = 16;
+  // Rows that many bytes apart share a few sets of the first-level cache, where a panel of them does not fit.
+  static constexpr std::int64_t few_sets = 2048;
   static constexpr std::int64_t tasks_per_thread = 12;
 
   void pack_shared(bool share_b, const PackedPanels& to) const {
@@ -74,6 +80,7 @@ class Product {
   }
 
   PackedPanels pack_own(bool own_b, PanelRange range, Scratch& scratch) const {
+    if (!own_b && direct_a_) return {};
     const Panels& panels = own_b ? cols_ : rows_;
     const PackedPanels own{scratch.take<float>(blocks_.all_steps() * words_per_step(panels, range)), range};
     pack_panels(gemm_, own_b ? b_ : a_, panels, blocks_, own, range.begin, range.end);
@@ -140,12 +147,18 @@ class Product {
     return std::max<std::int64_t>(1, std::min(wanted, panels / 4));
   }
 
+  LeftPanel left_panel(const PackedPanels& packed, std::int64_t row, std::int64_t block) const {
+    if (!direct_a_) return LeftPanel::packed(packed.at(rows_, blocks_, row, block), rows_.width(row));
+    return {reinterpret_cast<const std::byte*>(a_.at(rows_.start(row), blocks_.begin(block))),
+            a_.stride * static_cast<std::int64_t>(sizeof(T)), 4};
+  }
+
   /// One block of k of one tile; the last block finishes it.
   void multiply(const PackedPanels& a, const PackedPanels& b, std::int64_t row, std::int64_t col,
                 std::int64_t block, float* tile) const {
     const int height = rows_.width(row);
     const bool first = block == 0, last = block + 1 == blocks_.count;
-    const float* const a_panel = a.at(rows_, blocks_, row, block);
+    const LeftPanel a_panel = left_panel(a, row, block);
     const float* const b_panel = b.at(cols_, blocks_, col, block);
     Out* const out = c_.data + rows_.start(row) * c_.stride + cols_.start(col);
     const bool plain = epilogue_.bias == nullptr && epilogue_.activation == Unary::identity &&
@@ -234,6 +247,7 @@ class Product {
   int threads_;  // that tasks are cut for
   Panels rows_, cols_;
   KBlocks blocks_;
+  bool direct_a_;  // a is read without packing
 };
 
 template <class T, class Out>

@@ -176,6 +176,24 @@ struct PanelKernels {
   void (*dropout)(const PanelDropout& dropout, std::int64_t keys, float* factors);
 };
 
+/// A panel of op(a) as the inner kernel reads it: the 32-bit word of row r and step s lies at data + r *
+/// row_bytes
+/// + s * step_bytes. So it may be packed, or the matrix itself where that has the words.
+struct LeftPanel {
+  const std::byte* data = nullptr;
+  std::int64_t row_bytes = 0;
+  std::int64_t step_bytes = 0;
+
+  /// Packed for `width` rows.
+  static LeftPanel packed(const float* words, int width) {
+    return {reinterpret_cast<const std::byte*>(words), 4, 4 * std::int64_t{width}};
+  }
+  /// Rows of `stride` words that run along the steps.
+  static LeftPanel rows(const float* words, std::int64_t stride) {
+    return {reinterpret_cast<const std::byte*>(words), 4 * stride, 4};
+  }
+};
+
 /// The inner kernels of a matrix product with operands of type T.
 ///
 /// An operand is packed into panels of up to `rows` rows of op(a) or `cols` columns of op(b). A panel of
@@ -190,8 +208,8 @@ struct GemmKernels {
   /// stride + i]; the rest of the panel is zero.
   void (*pack)(const T* from, std::int64_t stride, bool along_k, int width, int count, std::int64_t k,
                float* to);
-  /// c = alpha * a b + beta * c for panels a [steps][panel_rows], b [steps][cols]; beta = 0 does not read c.
-  void (*micro)(int panel_rows, std::int64_t steps, const float* a, const float* b, float* c,
+  /// c = alpha * a b + beta * c for panels a of panel_rows rows, b [steps][cols]; beta = 0 does not read c.
+  void (*micro)(int panel_rows, std::int64_t steps, const LeftPanel& a, const float* b, float* c,
                 std::int64_t c_stride, float alpha, float beta);
   /// c[i * c_stride + j] = sum_k a[i * a_stride + k] * b[j * b_stride + k] for i < rows, j < cols.
   void (*dot)(int rows, int cols, std::int64_t k, const T* a, std::int64_t a_stride, const T* b,
