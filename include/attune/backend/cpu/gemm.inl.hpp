@@ -64,7 +64,7 @@ class Product {
 
  private:
   static constexpr std::int64_t most_workspace = 8 << 20;
-  static constexpr int most_dot_rows = 16;
+  static constexpr int most_dot_rows = 32;
   // Rows that many bytes apart share a few sets of the first-level cache, where a panel of them does not fit.
   static constexpr std::int64_t few_sets = 2048;
   static constexpr std::int64_t tasks_per_thread = 12;
