@@ -178,6 +178,11 @@ void add_sequence_cases(KernelTable<B>& table) {
       {updated(out_matrix(9, 2 * 12, 1, {.absolute = 16})), integers(9, below(500)),
        wide_vector(6, uniform(1e-4, 1))},
       [](const auto& b, auto& a) { b.rope(a.matrix(0), a.integers(1), a.wide(2), 2, false, a.matrix(0)); });
+  table.add(
+      "rope of sequences that share positions",
+      {matrix(70, 3 * 20, 1, uniform(-1, 1)), integers(70, below(31)), wide_vector(10, uniform(1e-4, 1)),
+       out_matrix(70, 3 * 20, 0, {.absolute = 16})},
+      [](const auto& b, auto& a) { b.rope(a.matrix(0), a.integers(1), a.wide(2), 3, true, a.matrix(3)); });
   for (const auto& lengths : std::vector<Lengths>{{}, {{1}}, {{0, 3, 0}}, {{5, 0, 1, 70, 17}}})
     for (const auto& [cols, gap] :
          std::vector<std::pair<std::int64_t, std::int64_t>>{{0, 0}, {1, 0}, {67, 3}}) {

@@ -114,6 +114,7 @@ class Gradient {
     }
     make_memory();
     state_->grad_rows.clear();
+    state_->grad_is_new = false;
     const bool whole = shape_ == state_->shape;
     if (!state_->has_grad && !whole) device().zero(state_->grad.data(), state_->grad.bytes());
     use_target(state_->has_grad || !whole);
@@ -135,8 +136,11 @@ class Gradient {
   void clear_rows() {
     make_memory();
     std::vector<std::uint8_t>& rows = state_->grad_rows;
-    const std::size_t row_bytes = rows.empty() ? 0 : state_->grad.bytes() / rows.size();
-    if (rows.empty()) device().zero(state_->grad.data(), state_->grad.bytes());
+    const std::size_t bytes = state_->grad.bytes(), row_bytes = rows.empty() ? 0 : bytes / rows.size();
+    if (std::exchange(state_->grad_is_new, false))
+      device().expect_few_writes(state_->grad.data(), bytes);
+    else if (rows.empty())
+      device().zero(state_->grad.data(), bytes);
     for (std::size_t row = 0; row < rows.size(); ++row)
       if (rows[row]) device().zero(state_->grad.data() + row * row_bytes, row_bytes);
     rows.assign(static_cast<std::size_t>(shape_[0]), 0);

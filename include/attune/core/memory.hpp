@@ -39,6 +39,9 @@ class CachingAllocator {
   /// `bytes` as in allocate(); a null block is passed over.
   void deallocate(void* block, std::size_t bytes) noexcept;
 
+  /// Advises the system to give the memory within, which is not touched yet, in small pages.
+  static void use_small_pages(void* data, std::size_t bytes);
+
   MemoryStats stats() const;
   void reset_peak();
   /// Gives the free blocks back to the system, those of a slab when all of it is free.

@@ -131,6 +131,12 @@ ATTUNE_INLINE void CachingAllocator::deallocate(void* block, std::size_t bytes) 
   }
 }
 
+ATTUNE_INLINE void CachingAllocator::use_small_pages(void* data, std::size_t bytes) {
+  const auto begin = (reinterpret_cast<std::uintptr_t>(data) + huge_page - 1) / huge_page * huge_page;
+  const auto end = (reinterpret_cast<std::uintptr_t>(data) + bytes) / huge_page * huge_page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_NOHUGEPAGE);
+}
+
 ATTUNE_INLINE MemoryStats CachingAllocator::stats() const {
   const std::lock_guard lock(mutex_);
   return stats_;

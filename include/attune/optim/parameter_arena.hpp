@@ -66,7 +66,7 @@ class ParameterArena {
     // All memory first: when there is not enough, the parameters stay with the optimizer that they have.
     master_ = common_block(bytes);
     if (!master_) master_ = Storage<B>(device, bytes);
-    grad_ = Storage<B>(device, bytes);
+    grad_ = Storage<B>::zeroed(device, bytes);
     for (int moment = 0; moment < moments; ++moment)
       moments_[static_cast<std::size_t>(moment)] = Storage<B>::zeroed(device, bytes);
     for (Entry& entry : entries_) {
@@ -108,7 +108,11 @@ class ParameterArena {
   }
   /// Looks which rows of a table, whose gradient is zero in most rows, have moments.
   void find_moment_rows(Entry& entry) const {
-    if (entry.parameter.state->grad_rows.empty() || !entry.moment_rows.empty() || !entry.is_table()) return;
+    if (entry.parameter.state->grad_rows.empty() || !entry.is_table()) return;
+    if (!entry.moment_rows.empty()) {
+      if (entry.steps == 0) expect_few_writes(entry);
+      return;
+    }
     const auto row_size = static_cast<std::size_t>(entry.parameter.row_size());
     entry.moment_rows.assign(entry.rows(), 0);
     for (const Storage<B>& moment : moments_) {
@@ -118,6 +122,15 @@ class ParameterArena {
         if (std::any_of(row, row + row_size, [](float value) { return value != 0.0f; })) known = 1;
         row += row_size;
       }
+    }
+  }
+  /// Before the first step: its moments are memory that nobody has touched.
+  void expect_few_writes(const Entry& entry) const {
+    if constexpr (requires(const B& device, void* data) { device.expect_few_writes(data, std::size_t{}); }) {
+      for (const Storage<B>& moment : moments_)
+        if (moment)
+          device().expect_few_writes(floats(moment) + entry.offset,
+                                     static_cast<std::size_t>(entry.parameter.size()) * sizeof(float));
     }
   }
   /// After a step: rows with a gradient have moments now.
@@ -220,6 +233,7 @@ class ParameterArena {
     if (state.value.data() == state.master.data()) state.value = master;
     state.master = master;
     if (state.has_grad) device.copy(grad.data(), state.grad.data(), grad.bytes());
+    state.grad_is_new = !state.has_grad;
     if (!state.has_grad) state.grad_rows.clear();
     state.grad = grad;
     state.owner = id_;

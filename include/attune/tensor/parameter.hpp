@@ -25,7 +25,8 @@ struct ParameterState {
   std::optional<BlockType> blocks{};  ///< what `value` then holds: frozen, and read by products alone
   Storage<B> master;  ///< in Wide<dtype>; the same memory as `value` when the types agree; empty when frozen
   Storage<B> grad;    ///< in Wide<dtype>; empty until the first backward
-  bool has_grad = false;  ///< false: `grad` holds nothing that counts, the first writer overwrites it
+  bool has_grad = false;     ///< false: `grad` holds nothing that counts, the first writer overwrites it
+  bool grad_is_new = false;  ///< `grad` is all zero, memory that nobody has touched
   /// For each row of a table, whether its gradient in `grad` may differ from zero; empty: any row's may.
   std::vector<std::uint8_t> grad_rows;
   std::uint64_t owner = 0;  ///< the optimizer that holds it in its arena

@@ -135,6 +135,7 @@ void set_trainable(const NamedParameter<B>& parameter, bool trainable) {
   if (!state.trainable()) {
     state.grad = {};
     state.grad_rows.clear();
+    state.grad_is_new = false;
     state.has_grad = false;
     if (state.dtype == DType::bf16) state.master = {};
   } else if (!state.master) {

@@ -60,6 +60,10 @@ class Cpu : public KernelOverloads<cpu::Groups, float, bfloat16>, public cpu::Op
     if (!is_zero) zero(data, bytes);
     return data;
   }
+  /// Of memory that nobody has touched only some rows will be written: then small pages take less of it.
+  void expect_few_writes(void* data, std::size_t bytes) const {
+    CachingAllocator::use_small_pages(data, bytes);
+  }
   void deallocate(void* data, std::size_t bytes) const noexcept {
     cpu::host_memory().deallocate(data, bytes);
   }
