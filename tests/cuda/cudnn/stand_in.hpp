@@ -16,7 +16,7 @@ namespace attune::testing {
 
 /// The newest cuDNN with which these tests are known to work: they skip where a newer one refuses the
 /// stand-in.
-inline constexpr std::size_t newest_known_version = 92000;
+inline constexpr std::size_t newest_known_version = 92600;
 
 /// A device as cuDNN describes it in JSON. The format is not documented: NVIDIA means it to be read from a
 /// real device. The numbers are those of an A100 and an H100, as far as they are public, and serve for

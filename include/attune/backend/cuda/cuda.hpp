@@ -84,8 +84,8 @@ class Cuda : public KernelOverloads<cuda::Groups, float, bfloat16>, public cuda:
   cuda::Context* context_;
 };
 
-static_assert(BackendFor<Cuda, float>);
-static_assert(BackendFor<Cuda, bfloat16>);
+static_assert(BackendFor<Cuda, float> && BlockOps<Cuda, float>);
+static_assert(BackendFor<Cuda, bfloat16> && BlockOps<Cuda, bfloat16>);
 
 namespace cuda {
 /// The context of the Cuda that a group of kernels is a part of.

@@ -3,6 +3,7 @@
 #include <concepts>
 
 #include <attune/backend/cuda/kernels/activation.cuh>
+#include <attune/backend/cuda/kernels/blocks.cuh>
 #include <attune/backend/cuda/kernels/column_sums.cuh>
 #include <attune/backend/cuda/kernels/gemm.cuh>
 
