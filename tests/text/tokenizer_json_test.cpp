@@ -109,8 +109,14 @@ void check_linear_time(const AnyTokenizer& tokenizer) {
       return text;
     };
     seconds_to_encode(tokenizer, repeated(20000));
-    const double small = seconds_to_encode(tokenizer, repeated(100000));
-    const double large = seconds_to_encode(tokenizer, repeated(1000000));
+    // The best of three: what else the machine does costs caches, and so processor time, too.
+    const auto best = [&](const std::string& text) {
+      double seconds = seconds_to_encode(tokenizer, text);
+      for (int i = 0; i < 2; ++i) seconds = std::min(seconds, seconds_to_encode(tokenizer, text));
+      return seconds;
+    };
+    const double small = best(repeated(100000));
+    const double large = best(repeated(1000000));
     // A quadratic step would take a hundred times as long.
     CHECK(large < 30 * small + 0.1);
   }

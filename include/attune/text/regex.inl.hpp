@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdio>
 #include <iterator>
 #include <utility>
 #include <vector>
@@ -10,8 +11,24 @@
 
 #include <attune/core/error.hpp>
 #include <attune/text/regex.hpp>
+#include <attune/text/unicode_newer_table.hpp>
 
 namespace attune::detail {
+
+/// Members of a bracket: the code points with the property \p{name} that PCRE2 10.42 does not know yet. A
+/// general category of one letter (L) has those of two (Lu, Ll ...). Newer versions of PCRE2 have them twice,
+/// which changes nothing.
+ATTUNE_INLINE std::string newer_code_points(std::string_view name) {
+  std::string members;
+  for (const UnicodeNewerRange& range : unicode_newer_ranges) {
+    const std::string_view property = range.name;
+    if (property != name && !(name.size() == 1 && property.size() == 2 && property[0] == name[0])) continue;
+    char text[32];
+    std::snprintf(text, sizeof text, "\\x{%x}-\\x{%x}", range.first, range.last);
+    members += text;
+  }
+  return members;
+}
 
 /// Writes a pattern again in PCRE2's syntax.
 class RegexTranslator {
@@ -50,11 +67,28 @@ class RegexTranslator {
  private:
   // White space and word characters, as members of a bracket. PCRE2's own \s also has U+180E.
   static constexpr std::string_view space = "\\p{Z}\\x09-\\x0d\\x{85}";
-  static constexpr std::string_view word =
-      "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}"
-      "\\x{1f170}-\\x{1f189}";
+  static std::string word() {
+    std::string members;
+    for (const char* property : {"L", "M", "Nd", "Nl", "Pc"}) members += category(property);
+    return members + "\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}";
+  }
   // Word characters as well, but for Oniguruma not in a bracket: superscripts and fractions of Latin-1.
   static constexpr std::string_view latin_numbers = "\\xb2\\xb3\\xb9\\xbc-\\xbe";
+
+  static std::string category(std::string_view name, std::string_view kind = "") {
+    return "\\p{" + std::string(kind) + std::string(name) + "}" + newer_code_points(name);
+  }
+  /// Whether a property's name is a script's. Alone it would mean the script's extensions too.
+  static bool is_script(std::string_view name) {
+#if PCRE2_MAJOR > 10 || PCRE2_MINOR >= 40
+    constexpr std::string_view scripts[] = {"Arabic",   "Armenian", "Bengali", "Cyrillic", "Devanagari",
+                                            "Georgian", "Greek",    "Han",     "Hangul",   "Hebrew",
+                                            "Hiragana", "Katakana", "Latin",   "Tamil",    "Thai"};
+    return std::find(std::begin(scripts), std::end(scripts), name) != std::end(scripts);
+#else
+    return static_cast<void>(name), false;
+#endif
+  }
 
   [[noreturn]] void refuse(const std::string& what) const {
     throw ConfigError(where_ + ": the regular expression " + std::string(pattern_) + " uses " + what +
@@ -68,17 +102,19 @@ class RegexTranslator {
   void escape(bool in_bracket) {
     if (at_ + 1 == pattern_.size()) return take(1);  // PCRE2 complains
     const char letter = pattern_[at_ + 1];
-    const auto put = [&](std::string_view members, std::string_view outside = "", bool negated = false) {
+    const auto put = [&](std::string_view members, bool negated = false, std::size_t length = 2) {
       if (in_bracket)
         out_.append(members);
       else
-        out_.append(negated ? "[^" : "[").append(members).append(outside).append("]");
-      at_ += 2;
+        out_.append(negated ? "[^" : "[").append(members).append("]");
+      at_ += length;
     };
     if (letter == 's') return put(space);
-    if (letter == 'w') return put(word, latin_numbers);
-    if (letter == 'S') return in_bracket ? put("\\S\\x{180e}") : put(space, "", true);
-    if (letter == 'W' && !in_bracket) return put(word, latin_numbers, true);
+    if (letter == 'w') return put(in_bracket ? word() : word().append(latin_numbers));
+    if (letter == 'd') return put(category("Nd"));
+    if (letter == 'S') return in_bracket ? put("\\S\\x{180e}") : put(space, true);
+    if (letter == 'W' && !in_bracket) return put(word().append(latin_numbers), true);
+    if (letter == 'D' && !in_bracket) return put(category("Nd"), true);
     if (letter == 'u') {
       const std::string_view digits = pattern_.substr(at_ + 2, 4);
       if (digits.size() < 4 || digits.find_first_not_of("0123456789abcdefABCDEF") != std::string_view::npos)
@@ -93,19 +129,16 @@ class RegexTranslator {
                         (letter == 'p' || letter == 'P' || letter == 'x');
     const std::size_t end = braces ? pattern_.find('}', at_) : std::string_view::npos;
     if (end == std::string_view::npos) return take(2);
-#if PCRE2_MAJOR > 10 || PCRE2_MINOR >= 40
-    // A script's name alone would mean its extensions too.
-    constexpr std::string_view scripts[] = {"Arabic",   "Armenian", "Bengali", "Cyrillic", "Devanagari",
-                                            "Georgian", "Greek",    "Han",     "Hangul",   "Hebrew",
-                                            "Hiragana", "Katakana", "Latin",   "Tamil",    "Thai"};
-    const std::string_view name = pattern_.substr(at_ + 3, end - at_ - 3);
-    if (letter != 'x' && std::find(std::begin(scripts), std::end(scripts), name) != std::end(scripts)) {
-      out_.append(pattern_.substr(at_, 3)).append("sc:").append(name).append("}");
-      at_ = end + 1;
+    const std::size_t length = end + 1 - at_;
+    const std::string_view name = pattern_.substr(at_ + 3, length - 4);
+    if (letter == 'x' || (!is_script(name) && newer_code_points(name).empty())) return take(length);
+    const std::string_view kind = is_script(name) ? "sc:" : "";
+    if (in_bracket && letter == 'P') {  // a member of a bracket cannot be taken away again
+      out_.append("\\P{").append(kind).append(name).append("}");
+      at_ += length;
       return;
     }
-#endif
-    take(end + 1 - at_);
+    put(category(name, kind), letter == 'P', length);
   }
 
   void bracket() {
@@ -261,7 +294,11 @@ ATTUNE_INLINE Regex::Regex(const std::string& pattern, const std::string& where)
     : code_(std::make_shared<const Code>(pattern, to_pcre2_syntax(pattern, where), where)) {}
 
 ATTUNE_INLINE Regex Regex::grapheme() {
-  return Regex(std::make_shared<const Code>("\\X", "\\X", "Regex::grapheme"));
+  // A mark that PCRE2 does not know ends its \X; it belongs to the character before, unless that is a control
+  // character.
+  const std::string pattern =
+      "\\X(?:(?<![\\p{Cc}\\p{Zl}\\p{Zp}])[" + newer_code_points("X") + "][\\p{M}\\x{200c}\\x{200d}]*)*";
+  return Regex(std::make_shared<const Code>(pattern, pattern, "Regex::grapheme"));
 }
 
 ATTUNE_INLINE TextRange Regex::find(std::string_view text, std::size_t from) const {
