@@ -33,7 +33,7 @@ class Product {
         rows_(Panels::even(rows, gemm_.rows)),
         cols_(Panels::padded(cols, gemm_.cols)),
         blocks_(k, gemm_.group),
-        direct_a_(a.along_k && !a.blocks && static_cast<int>(sizeof(T)) * gemm_.group == 4 &&
+        direct_a_(a.along_k && !a.blocks && k > 0 && static_cast<int>(sizeof(T)) * gemm_.group == 4 &&
                   k % gemm_.group == 0 && a.stride * static_cast<std::int64_t>(sizeof(T)) % few_sets != 0) {}
 
   void run(const float* packed_b) const {
