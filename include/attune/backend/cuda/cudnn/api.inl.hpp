@@ -34,8 +34,9 @@ struct Api {
   void check(cudnnStatus_t status, const std::string& what) const;
 };
 
-/// 9.11: before it masked scores are another number than -inf, and 9.10's attention is known to be wrong.
-inline constexpr std::size_t oldest_version = 91100;
+/// 9.12: before it the forward writes the log-sum-exp where it likes, whatever the strides say
+/// (cudnn-frontend, pull request 1023).
+inline constexpr std::size_t oldest_version = 91200;
 
 /// The functions of the installed libcudnn.so.9, loaded at the first call and kept. Throws DeviceError that
 /// says what is missing when there is none, or one that is too old.

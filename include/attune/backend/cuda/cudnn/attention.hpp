@@ -8,7 +8,7 @@
 #include <attune/backend/cuda/context.hpp>
 
 // Attention by cuDNN, where its library is installed and has a plan; elsewhere the callers use the kernels of
-// kernels/attention.cuh. No cuDNN header is needed here. See docs/decisions/0008.
+// kernels/attention.cuh. No cuDNN header is needed here. See docs/decisions/0009.
 
 namespace attune::cuda::cudnn {
 
@@ -69,7 +69,7 @@ struct SequenceTables {
   Starts starts[most];
   int tensors = 0;
 };
-/// Fills them on the device; sequences past the last are empty. Body: kernels/cudnn.cuh.
+/// Fills them on the device; sequences past the last are empty. Body: kernels/sequence_tables.cuh.
 void fill_sequence_tables(Context& context, const SequenceTables& tables);
 
 }  // namespace attune::cuda::cudnn

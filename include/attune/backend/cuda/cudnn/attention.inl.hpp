@@ -49,12 +49,17 @@ bool fits(Storage storage, bool backward, const AttentionOptions& options, const
   const SegmentsView &queries = options.query_segments, &keys = options.key_segments;
   const bool rectangles = is_rectangle(queries) && is_rectangle(keys);
   const int major = plans.target().compute_major;
-  if (storage == Storage::padded) return rectangles && !(queries.max_length == 1 && keys.max_length == 1);
-  // Ragged tensors on other devices than Hopper and its successors: since 9.18.1, and there no backward in a
-  // fixed order.
-  if (major == 8 || major == 12) {
-    if (backward || plans.api().version() < 91801) return false;
+  const std::size_t version = plans.api().version();
+  // A backward in a fixed order: on compute capability 10 since 9.18.1, on 12 never.
+  if (backward && (major == 12 || (major == 10 && version < 91801))) return false;
+  if (storage == Storage::padded) {
+    // Backwards before 9.26 read the log-sum-exp head by head, whatever its strides say (cudnn-frontend, pull
+    // request 304): plans are made, and gradients are wrong.
+    if (backward && version < 92600) return false;
+    return rectangles && !(queries.max_length == 1 && keys.max_length == 1);
   }
+  // Ragged log-sum-exps: not on 12; on 8 in the forward alone, and known to be right since 9.26.
+  if (major == 12 || (major == 8 && (backward || version < 92600))) return false;
   if (!rectangles && queries.offsets != keys.offsets) return false;  // a query may be without keys
   for (const Operand& o : operands)                                  // begins are of 32 bits
     if (o.row_count * o.stride > std::numeric_limits<std::int32_t>::max()) return false;
@@ -157,7 +162,9 @@ bool try_storages(Context& context, AttentionProblem problem, const AttentionOpt
     if (!fits(storage, problem.backward, options, *plans, operands)) continue;
     const bool ragged = storage == Storage::ragged;
     problem.storage = storage;
-    problem.batch = ragged ? bucketed(options.query_segments.count, 4) : options.query_segments.count;
+    // Surplus sequences have no rows: what NVIDIA tests since 9.25.
+    const bool rounds_count = ragged && plans->api().version() >= 92500;
+    problem.batch = rounds_count ? bucketed(options.query_segments.count, 4) : options.query_segments.count;
     problem.query_length =
         ragged ? bucketed(options.query_segments.max_length, 64) : options.query_segments.max_length;
     problem.key_length =
