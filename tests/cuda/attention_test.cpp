@@ -123,6 +123,7 @@ KernelTable<Cuda> heads_of_all_sizes() {
            {"of 80 columns, dropout with holes", {{40}}, {{40}}, 1, 1, 80, 0, false, 0, 0, 0.25f, true},
            {"of 72 columns, rows apart", {{40}}, {{50}}, 1, 1, 72, 3},
            {"of 33 columns", {{40}}, {{20}}, 1, 1, 33},
+           {"of 48 columns, some without keys", {{20, 9}}, {{0, 12}}, 2, 1, 48},
            {"of 192 columns", {{20}}, {{20}}, 1, 1, 192}})
     add_attention_case(table, c, 1.0);
   return table;

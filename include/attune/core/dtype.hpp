@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string_view>
+#include <type_traits>
 
 namespace attune {
 
@@ -141,5 +142,15 @@ struct WideOf<double> {
 };
 template <class T>
 using Wide = typename WideOf<T>::type;
+
+template <class T>
+struct NeverPassed {
+  NeverPassed() = delete;
+};
+/// Wide<T> in overloads that stand beside one for T, and what nobody can pass where both are the same type.
+/// (A requires-clause would say it better, but clang 14 cannot instantiate classes with two members that
+/// differ in nothing else.)
+template <class T>
+using OtherWide = std::conditional_t<std::is_same_v<T, Wide<T>>, NeverPassed<T>, Wide<T>>;
 
 }  // namespace attune

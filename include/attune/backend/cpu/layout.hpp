@@ -1,6 +1,5 @@
 #pragma once
 
-#include <concepts>
 #include <span>
 
 #include <attune/backend/view.hpp>
@@ -15,7 +14,7 @@ struct Layout {
 
   void copy_strided(StridedView<const T> from, StridedView<T> to, bool accumulate) const;
   void cast(std::span<const T> from, std::span<W> to) const;
-  void cast(std::span<const W> from, std::span<T> to) const requires(!std::same_as<T, Wide<T>>);
+  void cast(std::span<const OtherWide<T>> from, std::span<T> to) const;
   void fill(std::span<T> y, double value) const;
   void gather_rows(MatrixView<const T> table, std::span<const std::int32_t> ids, MatrixView<T> rows,
                    bool accumulate) const;

@@ -80,11 +80,13 @@ void Layout<T>::cast(std::span<const T> from, std::span<W> to) const {
 }
 
 template <class T>
-void Layout<T>::cast(std::span<const W> from, std::span<T> to) const requires(!std::same_as<T, Wide<T>>) {
-  parallel_chunks(static_cast<std::int64_t>(from.size()), task_size,
-                  [&](std::int64_t begin, std::int64_t end) {
-                    narrow(from.data() + begin, to.data() + begin, end - begin);
-                  });
+void Layout<T>::cast(std::span<const OtherWide<T>> from, std::span<T> to) const {
+  if constexpr (!std::is_same_v<T, W>) {
+    parallel_chunks(static_cast<std::int64_t>(from.size()), task_size,
+                    [&](std::int64_t begin, std::int64_t end) {
+                      narrow(from.data() + begin, to.data() + begin, end - begin);
+                    });
+  }
 }
 
 template <class T>

@@ -17,9 +17,9 @@ void Matmul<T>::matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<
 }
 
 template <class T>
-void Matmul<T>::matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<W> c,
-                       MatmulOptions options) const requires(!std::same_as<T, Wide<T>>) {
-  gemm(a, b, c, options);
+void Matmul<T>::matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<OtherWide<T>> c,
+                       MatmulOptions options) const {
+  if constexpr (!std::is_same_v<T, W>) gemm(a, b, c, options);
 }
 
 template <class T, class Weight>

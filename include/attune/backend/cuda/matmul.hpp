@@ -1,6 +1,5 @@
 #pragma once
 
-#include <concepts>
 #include <cstddef>
 #include <span>
 
@@ -29,8 +28,8 @@ struct Matmul {
   using W = Wide<T>;
 
   void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, MatmulOptions options) const;
-  void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<W> c, MatmulOptions options) const
-      requires(!std::same_as<T, Wide<T>>);
+  void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<OtherWide<T>> c,
+              MatmulOptions options) const;
   void linear(MatrixView<const T> x, MatrixView<const T> weight, std::span<const T> bias, Unary activation,
               MatrixView<T> pre_activation, MatrixView<T> y) const;
   void matmul(MatrixView<const T> a, BlockView b, MatrixView<T> c, MatmulOptions options) const;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <concepts>
 #include <type_traits>
 
 #include <attune/backend/cuda/kernels/common.cuh>
@@ -159,11 +158,13 @@ void Layout<T>::cast(std::span<const T> from, std::span<W> to) const {
 }
 
 template <class T>
-void Layout<T>::cast(std::span<const W> from, std::span<T> to) const requires(!std::same_as<T, Wide<T>>) {
-  using Kernel = Cast<W, Scalar<T>>;
-  launch_over_span<typename Kernel::Narrow>(
-      context_of(*this), static_cast<std::int64_t>(from.size()),
-      Kernel{from.data(), raw(to.data()), is_aligned16(from.data()) && is_aligned16(to.data())});
+void Layout<T>::cast(std::span<const OtherWide<T>> from, std::span<T> to) const {
+  if constexpr (!std::is_same_v<T, W>) {
+    using Kernel = Cast<W, Scalar<T>>;
+    launch_over_span<typename Kernel::Narrow>(
+        context_of(*this), static_cast<std::int64_t>(from.size()),
+        Kernel{from.data(), raw(to.data()), is_aligned16(from.data()) && is_aligned16(to.data())});
+  }
 }
 
 template <class T>

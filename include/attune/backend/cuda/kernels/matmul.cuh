@@ -1,7 +1,5 @@
 #pragma once
 
-#include <concepts>
-
 #include <attune/backend/cuda/kernels/activation.cuh>
 #include <attune/backend/cuda/kernels/blocks.cuh>
 #include <attune/backend/cuda/kernels/column_sums.cuh>
@@ -67,9 +65,9 @@ void Matmul<T>::matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<
 }
 
 template <class T>
-void Matmul<T>::matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<W> c,
-                       MatmulOptions options) const requires(!std::same_as<T, Wide<T>>) {
-  gemm(context_of(*this), a, b, c, options);
+void Matmul<T>::matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<OtherWide<T>> c,
+                       MatmulOptions options) const {
+  if constexpr (!std::is_same_v<T, W>) gemm(context_of(*this), a, b, c, options);
 }
 
 template <class T>
