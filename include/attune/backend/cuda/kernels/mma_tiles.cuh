@@ -45,10 +45,8 @@ template <int D, int Count>
 __device__ __forceinline__ void load_mma_tile(bf16* tile, const HeadRows<const bf16>& from, int64_t begin,
                                               int64_t end) {
   constexpr int packs = D / 8;
-  static_assert(Count * packs % mma_threads == 0);
-#pragma unroll
-  for (int turn = 0; turn < Count * packs / mma_threads; ++turn) {
-    const int i = turn * mma_threads + static_cast<int>(threadIdx.x), r = i / packs, d = i % packs * 8;
+  for (int i = static_cast<int>(threadIdx.x); i < Count * packs; i += mma_threads) {
+    const int r = i / packs, d = i % packs * 8;
     bf16* to = tile + r * tile_stride<D> + d;
     const int64_t row = begin + r;
     if (row >= end || d >= from.size)
@@ -65,9 +63,8 @@ template <int D>
 __device__ __forceinline__ void store_mma_rows(const bf16* warp_tile, const HeadRows<bf16>& to, int64_t begin,
                                                int64_t end) {
   constexpr int packs = D / 8;
-#pragma unroll
-  for (int turn = 0; turn < packs / 2; ++turn) {
-    const int i = turn * 32 + static_cast<int>(threadIdx.x % 32), r = i / packs, d = i % packs * 8;
+  for (int i = static_cast<int>(threadIdx.x % 32); i < 16 * packs; i += 32) {
+    const int r = i / packs, d = i % packs * 8;
     if (begin + r < end && d < to.size)
       store_pack(to.at(begin + r, d), load_pack<bf16>(warp_tile + r * tile_stride<D> + d, 8, true),
                  to.size - d, to.vectors);
