@@ -40,13 +40,7 @@ template <class T>
 void measure(benchmark::State& state, const KernelCase<Cpu>& kernel_case) {
   const Cpu device;
   Arguments<Cpu, T> arguments(device, kernel_case.arrays, initial_values<T>(kernel_case));
-  double bytes = kernel_case.elements * sizeof(T);
-  if (bytes == 0)
-    for (const Array& array : kernel_case.arrays)
-      bytes += static_cast<double>(array.storage()) *
-               (array.kind == Kind::value ? sizeof(T) : sizeof(float)) *
-               (array.role == Role::updated ? 2 : 1);
-  time_calls(state, std::is_same_v<T, bfloat16>, kernel_case.flop, bytes,
+  time_calls(state, std::is_same_v<T, bfloat16>, kernel_case.flop, kernel_case.moved<T>(),
              [&] { kernel_case.in<T>()(device, arguments); });
 }
 

@@ -37,13 +37,15 @@ add_library(attune_cuda STATIC ${CMAKE_CURRENT_LIST_DIR}/cuda/host.cpp ${cudnn_s
 add_library(attune::cuda ALIAS attune_cuda)
 # The standard as a flag: CMake 3.25 does not know that nvcc 13 has C++20.
 target_compile_options(attune_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>")
-set_target_properties(attune_cuda PROPERTIES POSITION_INDEPENDENT_CODE ON)
+set_target_properties(attune_cuda PROPERTIES EXPORT_NAME cuda POSITION_INDEPENDENT_CODE ON)
 target_link_libraries(attune_cuda PUBLIC attune CUDA::cudart_static CUDA::cublasLt)
 if(ATTUNE_CUDNN_INCLUDE_DIR)
   target_include_directories(attune_cuda SYSTEM PRIVATE ${ATTUNE_CUDNN_INCLUDE_DIR})
   target_link_libraries(attune_cuda PUBLIC ${CMAKE_DL_LIBS})
 endif()
-target_include_directories(attune_cuda INTERFACE $<BUILD_INTERFACE:${CMAKE_CURRENT_LIST_DIR}/cuda/linked>)
+# Who links attune::cuda finds the file by which attune/device.hpp knows that it is there.
+target_include_directories(attune_cuda INTERFACE $<BUILD_INTERFACE:${CMAKE_CURRENT_LIST_DIR}/cuda/linked>
+                                                 $<INSTALL_INTERFACE:include/attune-cuda>)
 # 554: a conversion of views of const elements to themselves, which is constrained away.
 target_compile_options(attune_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:-diag-suppress=554>")
 if(ATTUNE_WERROR)

@@ -8,6 +8,12 @@ install(TARGETS attune EXPORT attuneTargets)
 if(ATTUNE_INSTALL_COMPILED)
   install(TARGETS attune_compiled EXPORT attuneTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()
+# In a file of its own, which needs the toolkit: the rest can be used without.
+if(TARGET attune_cuda)
+  install(TARGETS attune_cuda EXPORT attuneCudaTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/cmake/cuda/linked/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/attune-cuda)
+  install(EXPORT attuneCudaTargets NAMESPACE attune:: DESTINATION ${package_dir})
+endif()
 install(EXPORT attuneTargets NAMESPACE attune:: DESTINATION ${package_dir})
 
 set(attune_compiled_needs_pcre2 OFF)

@@ -2,11 +2,14 @@
 """Compiles all CUDA kernels with nvcc, warnings as errors, and writes a table of what ptxas says about them.
 
     scripts/cuda_kernels.py BUILD/tests/cuda/*.cu          the table goes to docs/cuda-kernels.md
+    scripts/cuda_kernels.py --check BUILD/tests/cuda/*.cu  the table there is compared, if the same release made it
 
 Exits 1 when a unit does not compile, a kernel spills registers, has more registers than its block's threads allow, or
-needs more than 48 KiB of static shared memory. Runs nothing on a device.
+needs more than 48 KiB of static shared memory, or the tables differ. Runs nothing on a device.
 """
 import argparse
+import concurrent.futures
+import os
 import pathlib
 import re
 import subprocess
@@ -57,17 +60,23 @@ def readable(names):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("units", nargs="+", type=pathlib.Path)
+    parser.add_argument("--check", action="store_true")
     parser.add_argument("--nvcc", default="nvcc")
     parser.add_argument("--architectures", nargs="+", default=["80", "90"])
     parser.add_argument("--table", type=pathlib.Path, default=ROOT / "docs" / "cuda-kernels.md")
     arguments = parser.parse_args()
     rows, problems = {}, []
-    with tempfile.TemporaryDirectory() as folder:
-        for unit in arguments.units:
-            for architecture in arguments.architectures:
-                found = kernels(compile_unit(arguments.nvcc, unit, architecture, folder), architecture)
-                for name, numbers in found.items():
-                    rows.setdefault(name, {})[architecture] = numbers
+    work = [(unit, architecture) for unit in arguments.units for architecture in arguments.architectures]
+
+    def compiled(unit_and_architecture):
+        unit, architecture = unit_and_architecture
+        with tempfile.TemporaryDirectory() as folder:
+            return kernels(compile_unit(arguments.nvcc, unit, architecture, folder), architecture)
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (_, architecture), found in zip(work, pool.map(compiled, work)):
+            for name, numbers in found.items():
+                rows.setdefault(name, {})[architecture] = numbers
     if not rows:
         sys.exit("no kernels in what nvcc said")
     names = readable(list(rows))
@@ -92,7 +101,11 @@ def main():
         numbers = [rows[name].get(a) for a in arguments.architectures]
         cells = [str(n[1]) if n else "" for n in numbers]
         lines.append(f"| `{names[name]}` | " + " | ".join(cells) + f" | {max(n[3] for n in numbers if n)} |")
-    arguments.table.write_text("\n".join(lines) + "\n")
+    table = "\n".join(lines) + "\n"
+    if not arguments.check:
+        arguments.table.write_text(table)
+    elif f"by nvcc {version} " in (committed := arguments.table.read_text()) and committed != table:
+        problems.append(f"{arguments.table} is not what nvcc says; write it anew")
     for problem in problems:
         print(problem)
     print(f"{len(rows)} kernels, {len(problems)} problems")

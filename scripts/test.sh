@@ -10,7 +10,7 @@ usage() {
 usage: scripts/test.sh [--quick] [--full] [--strict]
   (nothing)  the Release build with all tests, then the core suites under AddressSanitizer and UBSan
   --quick    only the Release build with all tests
-  --full     adds clang++, ThreadSanitizer, the full corpora and randomised shapes
+  --full     adds clang++, ThreadSanitizer, the full corpora and randomised shapes, and attune::cuda where nvcc is
   --strict   warnings are errors
 USAGE
 }
@@ -54,6 +54,7 @@ if [ $full = yes ]; then
   stage asan-ubsan -DATTUNE_COMPILED_UNITS= "-DATTUNE_TEST_AREAS=$sanitized"
   stage clang
   stage tsan
+  if command -v nvcc >/dev/null; then stage cuda; fi
 elif [ $quick = no ]; then
   stage asan-ubsan
 fi

@@ -8,9 +8,9 @@
 #include <random>
 #include <vector>
 
-#include "emulated.hpp"
 #include "suites/conformance.hpp"
 #include "suites/kernel_cases_sequence.hpp"
+#include "tested_device.hpp"
 
 using namespace attune;
 using namespace attune::testing;
@@ -163,7 +163,7 @@ void check_norms(const KernelTable<Cuda>& table) {
     const Storages before = initial_values<bfloat16>(kernel_case);
     const Storages exact = run_on<Cuda>(Reference{}, kernel_case.arrays, before, kernel_case.reference);
     const Storages found =
-        run_on<Cuda>(emulated_device(), kernel_case.arrays, before, kernel_case.in<bfloat16>());
+        run_on<Cuda>(tested_device(), kernel_case.arrays, before, kernel_case.in<bfloat16>());
     for (std::size_t i = 0; i < exact.size(); ++i) {
       if (kernel_case.arrays[i].role == Role::input) continue;
       CAPTURE(i);
@@ -175,7 +175,7 @@ void check_norms(const KernelTable<Cuda>& table) {
 }  // namespace
 
 TEST_CASE("Cuda: fragments lie as the PTX ISA says") {
-  const Cuda device = emulated_device();
+  const Cuda device = tested_device();
   const std::vector<float> a = small_integers(256, 1), b = small_integers(128, 2);
   std::vector<float> b_transposed(128), expected(128);
   for (int i = 0; i < 16; ++i)
@@ -210,18 +210,18 @@ TEST_CASE("Cuda: fragments lie as the PTX ISA says") {
 }
 
 TEST_CASE("Cuda: attention with heads of all sizes is within its bounds of the reference") {
-  check_against_reference<float>(emulated_device(), heads_of_all_sizes());
-  check_against_reference<bfloat16>(emulated_device(), heads_of_all_sizes());
+  check_against_reference<float>(tested_device(), heads_of_all_sizes());
+  check_against_reference<bfloat16>(tested_device(), heads_of_all_sizes());
   check_norms(heads_of_all_sizes());
 }
 
 TEST_CASE("Cuda: attention of few queries is within its bounds of the reference") {
-  check_against_reference<float>(emulated_device(), few_queries());
-  check_against_reference<bfloat16>(emulated_device(), few_queries());
+  check_against_reference<float>(tested_device(), few_queries());
+  check_against_reference<bfloat16>(tested_device(), few_queries());
 }
 
 TEST_CASE("Cuda: attention has the same bits in another order of execution") {
-  const Cuda device = emulated_device();
+  const Cuda device = tested_device();
   cuda_emulation::Config& config = cuda_emulation::config();
   const cuda_emulation::Config before = config;
   for (const KernelTable<Cuda>& table : {heads_of_all_sizes(), few_queries()})
@@ -247,7 +247,7 @@ TEST_CASE("Cuda: heads of more than 256 columns are refused") {
   add_attention_case(table, {"of 257 columns", {{9}}, {{9}}, 1, 1, 257});
   for (const KernelCase<Cuda>& kernel_case : table.cases()) {
     const Storages values = initial_values<float>(kernel_case);
-    CHECK_THROWS_WITH_AS(run_on<Cuda>(emulated_device(), kernel_case.arrays, values, kernel_case.in_float),
+    CHECK_THROWS_WITH_AS(run_on<Cuda>(tested_device(), kernel_case.arrays, values, kernel_case.in_float),
                          "cuda: attention: heads of at most 256 columns are supported, found 257",
                          DeviceError);
   }

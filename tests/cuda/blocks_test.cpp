@@ -8,9 +8,9 @@
 #include <attune/core/block_type.hpp>
 #include <attune/core/random.hpp>
 
-#include "emulated.hpp"
 #include "suites/conformance.hpp"
 #include "suites/kernel_cases_rows.hpp"
+#include "tested_device.hpp"
 
 using namespace attune;
 using namespace attune::testing;
@@ -20,8 +20,8 @@ namespace {
 void check_blocks() {
   KernelTable<Cuda> table;
   add_block_cases(table);
-  check_against_reference<float>(emulated_device(), table);
-  check_against_reference<bfloat16>(emulated_device(), table);
+  check_against_reference<float>(tested_device(), table);
+  check_against_reference<bfloat16>(tested_device(), table);
 }
 
 }  // namespace
@@ -35,7 +35,7 @@ TEST_CASE("Cuda: products with quantised blocks, a part of the matrix at a time"
 }
 
 TEST_CASE("Cuda: every half and every integer of a block becomes the element that it stands for") {
-  const Cuda device = emulated_device();
+  const Cuda device = tested_device();
   constexpr std::int64_t size = block_elements;
   for (const BlockType type : {BlockType::q8_0, BlockType::q4_0, BlockType::q4_1}) {
     CAPTURE(name_of(type));

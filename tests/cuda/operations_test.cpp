@@ -2,12 +2,12 @@
 // reference.
 #include <doctest/doctest.h>
 
-#include "emulated.hpp"
 #include "suites/operation_checks.hpp"
 #include "suites/operations_elementwise.hpp"
 #include "suites/operations_loss.hpp"
 #include "suites/operations_rows.hpp"
 #include "suites/operations_sequence.hpp"
+#include "tested_device.hpp"
 
 using namespace attune;
 using namespace attune::testing;
@@ -23,18 +23,18 @@ void check(const OperationTable<Cuda>& table) {
 }  // namespace
 
 TEST_CASE("Cuda: elementwise operations, sums and views") {
-  emulated_device();
+  tested_device();
   check(elementwise_operations<Cuda>());
 }
 TEST_CASE("Cuda: operations row by row") {
-  emulated_device();
+  tested_device();
   check(row_operations<Cuda>());
 }
 TEST_CASE("Cuda: operations over sequences") {
-  emulated_device();
+  tested_device();
   check(sequence_operations<Cuda>());
 }
 TEST_CASE("Cuda: losses") {
-  emulated_device();
+  tested_device();
   check(loss_operations<Cuda>());
 }

@@ -1,16 +1,16 @@
-// Adapters on a quantised base on the emulated device against the CPU.
+// Adapters on a quantised base on the CUDA backend against the CPU.
 #include <doctest/doctest.h>
 
 #include <cmath>
 
-#include "emulated.hpp"
 #include "peft/quantized_base.hpp"
+#include "tested_device.hpp"
 
 using namespace attune;
 using namespace attune::testing;
 
 TEST_CASE("Cuda: training adapters on quantised blocks gives the CPU's losses, gradients and logits") {
-  emulated_device();
+  tested_device();
   const TemporaryDirectory directory;
   const std::string path = write_gguf(directory, BlockType::q4_1);
   const auto found = train<LlamaForCausalLM<float, Cuda>>(path, true);

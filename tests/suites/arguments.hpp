@@ -31,7 +31,7 @@ struct Bound {
   double relative = 0.0;
   double absolute = 0.0;
   double stored = 0.0;
-  int magnitude_of = -1;  ///< the output whose M counts, when not this one
+  int magnitude_of = -1;  ///< the output whose M counts, when not this one; of the same layout
 };
 
 /// A matrix of `rows` rows; a vector is one row. Cells between cols and stride belong to nobody.
@@ -116,6 +116,8 @@ double rounded(double value, Kind kind) {
 template <class B, class T>
 class Arguments {
  public:
+  using value_type = T;
+
   /// values[i] are array i's storage.
   Arguments(const B& device, const std::vector<Array>& arrays, const std::vector<std::vector<double>>& values)
       : device_(device), arrays_(&arrays) {

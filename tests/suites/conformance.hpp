@@ -37,6 +37,7 @@ void check_against_reference(const B& device, const KernelTable<B>& table) {
       const Array& array = arrays[i];
       const auto& sums =
           magnitude[array.bound.magnitude_of < 0 ? i : static_cast<std::size_t>(array.bound.magnitude_of)];
+      REQUIRE(sums.size() == found[i].size());
       const double stored_unit = array.kind == Kind::value ? unit_roundoff<T> : 0x1p-24;
       std::size_t wrong = found[i].size();
       double excess = 0.0;

@@ -1,6 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include <attune/backend/backend.hpp>
 
 #include "suites/kernel_cases_elementwise.hpp"
 
@@ -66,7 +71,7 @@ void add_matmul_cases(KernelTable<B>& table) {
     table.add("linear without bias, pre-activation wanted" + name,
               {matrix(m, k, 0, uniform(-1, 1)), matrix(n, k, 0, uniform(-1, 1)),
                out_matrix(m, n, gap, {.sums = double(k + 2)}),
-               out_matrix(m, n, 0, {.sums = 1.13 * double(k + 2) + 12, .absolute = 4, .magnitude_of = 2})},
+               out_matrix(m, n, gap, {.sums = 1.13 * double(k + 2) + 12, .absolute = 4, .magnitude_of = 2})},
               [](const auto& b, auto& a) {
                 b.linear(a.matrix(0), a.matrix(1), {}, Unary::gelu, a.matrix(2), a.matrix(3));
               });
@@ -77,6 +82,67 @@ void add_matmul_cases(KernelTable<B>& table) {
                 b.linear(a.matrix(0), a.matrix(1), {}, Unary::identity, {}, a.matrix(2));
               });
   }
+  // Gelu's tanh form, at strides at which a library may have it in its product and at others.
+  for (const auto& [n, m, k, gap] : std::vector<Product>{
+           {5, 8, 3, 0}, {33, 64, 20, 8}, {70, 24, 33, 0}, {19, 21, 16, 0}, {0, 8, 4, 0}, {3, 8, 0, 0}}) {
+    const std::string name =
+        " gelu_tanh " + std::to_string(n) + "x" + std::to_string(m) + "x" + std::to_string(k);
+    const Array x = matrix(n, k, gap, uniform(-1, 1)), w = matrix(m, k, 0, uniform(-1, 1));
+    const double sums = double(k + 2);
+    table.add("linear" + name,
+              {x, w, vector(m, uniform(-1, 1)), out_matrix(n, m, gap, {.sums = sums}),
+               out_matrix(n, m, gap, {.sums = 1.13 * sums + 12, .absolute = 32, .magnitude_of = 3})},
+              [](const auto& b, auto& a) {
+                b.linear(a.matrix(0), a.matrix(1), a.span(2), Unary::gelu_tanh, a.matrix(3), a.matrix(4));
+              });
+    table.add("linear without bias" + name,
+              {x, w, out_matrix(n, m, 0, {.sums = sums}),
+               out_matrix(n, m, 0, {.sums = 1.13 * sums + 12, .absolute = 32, .magnitude_of = 2})},
+              [](const auto& b, auto& a) {
+                b.linear(a.matrix(0), a.matrix(1), {}, Unary::gelu_tanh, a.matrix(2), a.matrix(3));
+              });
+    // y is at most k + 1 in size, which stands for the sum of the magnitudes.
+    const Bound alone{.absolute = (1.13 * sums + 12) * double(k + 1) + 32};
+    table.add("linear, nothing saved," + name,
+              {x, w, vector(m, uniform(-1, 1)), out_matrix(n, m, gap, alone)}, [](const auto& b, auto& a) {
+                b.linear(a.matrix(0), a.matrix(1), a.span(2), Unary::gelu_tanh, {}, a.matrix(3));
+              });
+    table.add("linear, nothing saved, without bias" + name, {x, w, out_matrix(n, m, gap, alone)},
+              [](const auto& b, auto& a) {
+                b.linear(a.matrix(0), a.matrix(1), {}, Unary::gelu_tanh, {}, a.matrix(2));
+              });
+    for (const bool accumulate : {false, true})
+      for (const auto& [function, op] :
+           {std::pair{"gelu_tanh", Unary::gelu_tanh}, std::pair{"silu", Unary::silu}}) {
+        // dy w sums k products of numbers in [-1, 1], may be stored in T, and is multiplied by a slope of
+        // less than 1.13 that is off by 256 u; then sums of n such.
+        const double size = double(std::max<std::int64_t>(k, 1)), rows = double(n);
+        const Bound dpre{.absolute = size * (1.2 * sums + 264), .stored = 1.2 * size},
+            bias{.absolute = rows * (size * (1.2 * sums + 264) + 1.2 * rows * size),
+                 .stored = 2.4 * rows * size};
+        const Array sum = accumulate ? updated(out_wide(m, bias)) : out_wide(m, bias);
+        table.add(
+            std::string("matmul_activation_backward ") + function + name + (accumulate ? " accumulate" : ""),
+            {x, matrix(k, m, 0, uniform(-1, 1)), matrix(n, m, gap, uniform(-2, 2)), out_matrix(n, m, 0, dpre),
+             sum},
+            [op = op, accumulate](const auto& b, auto& a) {
+              using Device = std::remove_cvref_t<decltype(b)>;
+              using T = typename std::remove_cvref_t<decltype(a)>::value_type;
+              matmul_activation_backward<Device, T>(b, a.matrix(0), a.matrix(1), op, a.matrix(2), a.matrix(3),
+                                                    a.wide(4), accumulate);
+            });
+      }
+  }
+  table.add("matmul_activation_backward, no bias",
+            {matrix(9, 6, 0, uniform(-1, 1)), matrix(6, 16, 0, uniform(-1, 1)),
+             matrix(9, 16, 0, uniform(-2, 2)), out_matrix(9, 16, 0, {.absolute = 6 * 300, .stored = 8})},
+            [](const auto& b, auto& a) {
+              using Device = std::remove_cvref_t<decltype(b)>;
+              using T = typename std::remove_cvref_t<decltype(a)>::value_type;
+              matmul_activation_backward<Device, T>(b, a.matrix(0), a.matrix(1), Unary::gelu_tanh,
+                                                    a.matrix(2), a.matrix(3), {}, false);
+            });
+
   // Per-head products through batch strides: [H, L, D] [H, L, D]^T.
   table.add("matmul batch of 5",
             {vector(5 * 9 * 8, uniform(-1, 1)), vector(5 * 7 * 8, uniform(-1, 1)),

@@ -25,9 +25,22 @@ struct KernelCase {
   std::function<void(const B&, Arguments<B, bfloat16>&)> in_bfloat16;
   /// Replaces inputs by numbers that follow from the others (statistics that a forward saves); may be empty.
   std::function<void(const Reference&, Arguments<Reference, double>&)> prepare{};
-  /// For benchmarks: the floating-point operations of its products, and the elements that it reads and writes
-  /// when that is not each array once.
-  double flop = 0, elements = 0;
+  /// For measurements: the floating-point operations of its products, and the elements that it reads and
+  /// writes when that is not each array once.
+  double flop = 0.0, elements = 0.0;
+
+  /// Bytes that the call has to move at least, in T.
+  template <class T>
+  double moved() const {
+    if (elements > 0.0) return elements * double(sizeof(T));
+    double sum = 0.0;
+    for (const Array& array : arrays)
+      sum += double(array.storage()) * (array.role == Role::updated ? 2.0 : 1.0) *
+             double(array.kind == Kind::value  ? sizeof(T)
+                    : array.kind == Kind::wide ? sizeof(Wide<T>)
+                                               : sizeof(std::int32_t));
+    return sum;
+  }
 
   template <class T>
   const auto& in() const {
@@ -44,11 +57,21 @@ class KernelTable {
   /// `call` is a generic lambda (backend, arguments).
   template <class F>
   KernelCase<B>& add(std::string name, std::vector<Array> arrays, const F& call) {
-    return cases_.emplace_back(KernelCase<B>{std::move(name), std::move(arrays), call, call, call});
+    cases_.push_back({std::move(name), std::move(arrays), call, call, call});
+    return cases_.back();
   }
   template <class F, class P>
-  void add(std::string name, std::vector<Array> arrays, const P& prepare, const F& call) {
+  KernelCase<B>& add(std::string name, std::vector<Array> arrays, const P& prepare, const F& call) {
     cases_.push_back({std::move(name), std::move(arrays), call, call, call, prepare});
+    return cases_.back();
+  }
+  /// Those of its cases that `wanted` takes.
+  template <class F>
+  KernelTable filtered(const F& wanted) const {
+    KernelTable part;
+    for (const KernelCase<B>& kernel_case : cases_)
+      if (wanted(kernel_case)) part.cases_.push_back(kernel_case);
+    return part;
   }
   const std::vector<KernelCase<B>>& cases() const { return cases_; }
 

@@ -84,6 +84,8 @@ void add_feed_forward_operations(OperationTable<B>& table) {
     add(name + " of fused parameters, rank 3", {2, 3, 4}, 6, Source::rows, op);
     add(name + " no rows", {0, 3}, 5, Source::parameter, op);
   }
+  add("gelu_tanh, inner size a multiple of 8", {5, 3}, 8, Source::parameter, Unary::gelu_tanh);
+  add("gelu_tanh, another inner size", {5, 3}, 7, Source::parameter, Unary::gelu_tanh);
   table.add("feed_forward: without biases, the same as two linear layers",
             {{{3, 4}}, {{5, 4}, Source::parameter}, {{4, 5}, Source::parameter}}, {4, 4, 60, 10},
             {6, 40, 200, 40}, [](const auto& in) {

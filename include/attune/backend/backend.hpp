@@ -175,6 +175,28 @@ concept BlockOps = requires(const B& b, MatrixView<const T> a, BlockView w, Matr
   b.matmul(a, w, c, options);  // as matmul above; the second operand is in blocks, options.batch is 1
 };
 
+/// Two operations in one kernel. Optional: without it they are done one after the other.
+template <class B, class T>
+concept FusedOps = requires(const B& b, MatrixView<const T> a, MatrixView<T> c, Unary activation,
+                            std::span<Wide<T>> bias_grad, bool accumulate) {
+  // linear_activation_backward of a product: dpre = (dy w) * f'(saved) and its column sums. (dy [N, M],
+  // w [M, K], f, saved [N, K], dpre [N, K], bias gradient or empty, accumulate into it)
+  b.matmul_activation_backward(a, a, activation, a, c, bias_grad, accumulate);
+};
+/// It, by whichever way the backend has.
+template <class B, class T>
+void matmul_activation_backward(const B& device, MatrixView<const T> dy, MatrixView<const T> w,
+                                Unary activation, MatrixView<const T> saved, MatrixView<T> dpre,
+                                std::span<Wide<T>> bias_grad, bool accumulate) {
+  if constexpr (FusedOps<B, T>) {
+    device.matmul_activation_backward(dy, w, activation, saved, dpre, bias_grad, accumulate);
+  } else {
+    device.matmul(dy, w, dpre, MatmulOptions{});
+    device.linear_activation_backward(activation, saved, MatrixView<const T>(dpre), dpre, bias_grad,
+                                      accumulate);
+  }
+}
+
 template <class B, class T>
 concept NormOps = requires(const B& b, MatrixView<const T> x, MatrixView<T> y, std::span<const T> weight,
                            float eps, DropoutView dropout, std::span<Wide<T>> statistics,

@@ -61,11 +61,10 @@ struct FeedForwardOp {
     }
     if (!dx && !dw1 && !db1) return;
     const Detached<T, B> dpre(device, inner.get().shape());
-    device.matmul(gradient, MatrixView<const T>(w2.get().matrix()), dpre.matrix(), {});
     const bool accumulate = db1 && db1.accumulate();
-    device.linear_activation_backward(activation, MatrixView<const T>(inner.get().matrix()),
-                                      MatrixView<const T>(dpre.matrix()), dpre.matrix(),
-                                      db1 ? db1.target().span() : std::span<Wide<T>>(), accumulate);
+    matmul_activation_backward(device, gradient, MatrixView<const T>(w2.get().matrix()), activation,
+                               MatrixView<const T>(inner.get().matrix()), dpre.matrix(),
+                               db1 ? db1.target().span() : std::span<Wide<T>>(), accumulate);
     if (dx) {
       const float beta = dx.beta();
       device.matmul(MatrixView<const T>(dpre.matrix()), MatrixView<const T>(w1.get().matrix()),

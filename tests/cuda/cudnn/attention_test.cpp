@@ -17,7 +17,7 @@
 #include <attune/core/segments.hpp>
 
 #include "cudnn/stand_in.hpp"
-#include "emulated.hpp"
+#include "tested_device.hpp"
 
 using namespace attune;
 using namespace attune::testing;
@@ -144,7 +144,7 @@ void check_equal(const Results& found, const Results& expected) {
 class Planned {
  public:
   explicit Planned(int architecture, const std::function<void(cudnn::Api&)>& change = {})
-      : device(emulated_device()) {
+      : device(tested_device()) {
     std::string why_not;
     auto plans = stand_in_plans(architecture, why_not, change);
     if (!plans) {
@@ -397,7 +397,7 @@ TEST_CASE("cuDNN: what it cannot do goes to the own kernels") {
 }
 
 TEST_CASE("cuDNN: without a device it says so, and attention uses the own kernels") {
-  const Cuda device = emulated_device();
+  const Cuda device = tested_device();
   cudnn::PlansOfDevices::instance().forget(0);
   device.context().allow_cudnn(true);
   const int before = executed_plans();

@@ -50,7 +50,10 @@ struct Linear {
   size_t workspace_bytes = 4096;
   int offset_b = 0;  // elements, misaligns B
   uint32_t alignment_b = 256;
-  bool other_problem = false, bias_set = true, host_input = false, short_output = false;
+  bool other_problem = false, bias_set = true, float_bias = false, host_input = false, short_output = false;
+  int fewer = 0;        // tokens than the algorithm was advised for
+  bool checked = true;  // whether the algorithm is checked for them
+  int offset_bias = 0;  // elements, after heuristics have seen the pointer
 
   std::vector<bf16> w = random_values(m * k, 1), x = random_values(n * k, 2);
   std::vector<bf16> bias = random_values(m, 3), aux = random_values(m * n, 4);
@@ -59,7 +62,9 @@ struct Linear {
   void run() {
     std::vector<bf16> shifted(x);
     shifted.insert(shifted.begin(), offset_b, bf16{});
-    DeviceArray<bf16> d_w(w), d_x(shifted), d_bias(bias), d_aux(aux);
+    std::vector<bf16> long_bias(bias);
+    long_bias.resize(m + 8);
+    DeviceArray<bf16> d_w(w), d_x(shifted), d_bias(long_bias), d_aux(aux);
     DeviceArray<bf16> d_d(short_output ? m * n - 1 : m * n);
     DeviceArray<char> workspace(4096);
 
@@ -74,6 +79,7 @@ struct Linear {
     set(CUBLASLT_MATMUL_DESC_TRANSA, transa);
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
     if (bias_set) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, d_bias.get());
+    if (float_bias) set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, int32_t{CUDA_R_32F});
     set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, d_aux.get());
     set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, aux_ld);
     const Layout a = layout(k, m, k), b = layout(k, n, k), out = layout(m, n, ld_d);
@@ -91,6 +97,19 @@ struct Linear {
     check(cublasLtMatmulAlgoGetHeuristic(handle, desc, a.get(), b.get(), out.get(), out.get(), preference, 1,
                                          &result, &count));
     if (other_problem) set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_GELU);
+    if (offset_bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, d_bias.get() + offset_bias);
+    if (fewer) {
+      const uint64_t tokens = n - fewer;
+      for (const Layout* l : {&b, &out}) {
+        check(
+            cublasLtMatrixLayoutSetAttribute(l->get(), CUBLASLT_MATRIX_LAYOUT_COLS, &tokens, sizeof tokens));
+      }
+      cublasLtMatmulHeuristicResult_t again;
+      if (checked) {
+        check(cublasLtMatmulAlgoCheck(handle, desc, a.get(), b.get(), out.get(), out.get(), &result.algo,
+                                      &again));
+      }
+    }
     const float one = 1, zero = 0;
     const bf16* input = host_input ? x.data() : d_x.get() + offset_b;
     check(cublasLtMatmul(handle, desc, &one, d_w.get(), a.get(), input, b.get(), &zero, d_d.get(), out.get(),
@@ -99,6 +118,7 @@ struct Linear {
     d = d_d.to_host();
     aux_out = d_aux.to_host();
     bias_out = d_bias.to_host();
+    bias_out.resize(m);
     cublasLtDestroy(handle);
   }
 };
@@ -178,6 +198,23 @@ int main() {
   misuse("algorithm reused", "another problem", [](Linear& l) { l.other_problem = true; });
   misuse("host input", "B is not within", [](Linear& l) { l.host_input = true; });
   misuse("short output", "D is not within", [](Linear& l) { l.short_output = true; });
+
+  misuse("bias of another type", "the bias has the type of D", [](Linear& l) {
+    l.epilogue = CUBLASLT_EPILOGUE_BIAS;
+    l.float_bias = true;
+  });
+  misuse("bias less aligned than seen", "less aligned than the one that heuristics saw", [](Linear& l) {
+    l.epilogue = CUBLASLT_EPILOGUE_BIAS;
+    l.offset_bias = 1;
+  });
+  misuse("other size, not checked", "another problem", [](Linear& l) {
+    l.fewer = 3;
+    l.checked = false;
+  });
+
+  Linear fewer;  // an algorithm that was checked for it takes another size
+  fewer.fewer = 3;
+  fewer.run();
 
   Linear aligned;  // the view is fine when the preference admits it
   aligned.offset_b = 8;

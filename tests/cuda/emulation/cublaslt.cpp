@@ -1,5 +1,5 @@
 // Strict emulation of cublasLtMatmul. The real libcublasLt makes the descriptors and reads them
-// back (that works without a device); only the four functions at the end are replaced.
+// back (that works without a device); only the five functions at the end are replaced.
 //
 // The real library checks little before a kernel runs, and some misuse only lowers speed or fails
 // on other devices. Here every rule documented in cublasLt.h that matters to us is enforced: misuse
@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include <emulation/engine.hpp>
@@ -44,6 +46,17 @@ void require(bool condition, const char* rule) {
 
 bool known_type(cudaDataType_t t) { return t == CUDA_R_32F || t == CUDA_R_16BF; }
 size_t bytes_of(cudaDataType_t t) { return t == CUDA_R_32F ? 4 : 2; }
+
+// To the 10 bits of mantissa that TF32 has, to nearest.
+double tf32(double v) {
+  const float single = static_cast<float>(v);
+  uint32_t bits;
+  std::memcpy(&bits, &single, sizeof bits);
+  bits = (bits + 0x1000) & ~0x1fffu;
+  float cut;
+  std::memcpy(&cut, &bits, sizeof cut);
+  return cut;
+}
 
 double load(const void* p, cudaDataType_t type, size_t i) {
   if (type == CUDA_R_32F) return static_cast<const float*>(p)[i];
@@ -83,7 +96,7 @@ struct Matrix {
 
 struct Problem {
   Matrix a, b, c, d;
-  bool ta, tb;
+  bool ta, tb, tf32_inputs;
   uint32_t epilogue;
   void *bias, *aux;
   int64_t aux_ld, aux_stride, bias_stride;
@@ -93,6 +106,7 @@ struct Problem {
   bool adds_bias() const { return epilogue & CUBLASLT_EPILOGUE_BIAS; }
   bool gelu() const { return epilogue & CUBLASLT_EPILOGUE_GELU; }
   bool gelu_gradient() const { return epilogue & 64; }
+  bool gelu_or_gradient() const { return gelu() || gelu_gradient(); }
   bool uses_aux() const { return epilogue & 128; }
   bool row_bias_gradient() const { return epilogue == CUBLASLT_EPILOGUE_DGELU_BGRAD; }
   bool uses_bias() const { return epilogue & (CUBLASLT_EPILOGUE_BIAS | 16 | 256 | 512); }
@@ -111,6 +125,7 @@ struct Problem {
     require(compute == CUBLAS_COMPUTE_32F || compute == CUBLAS_COMPUTE_32F_FAST_TF32 ||
                 compute == CUBLAS_COMPUTE_32F_FAST_16BF,
             "only 32F compute types are emulated");
+    tf32_inputs = compute == CUBLAS_COMPUTE_32F_FAST_TF32 && a.type == CUDA_R_32F;
     require(read<int32_t>(desc, CUBLASLT_MATMUL_DESC_SCALE_TYPE) == CUDA_R_32F,
             "the scale type must be fp32");
     require(read<int32_t>(desc, CUBLASLT_MATMUL_DESC_POINTER_MODE) == CUBLASLT_POINTER_MODE_HOST,
@@ -147,7 +162,7 @@ struct Problem {
     // Heuristics derive the alignment to expect from these pointers, so they are set before.
     if (uses_bias()) {
       require(bias != nullptr, "the epilogue needs the bias pointer");
-      require(known_type(bias_type), "bias type not emulated");
+      require(bias_type == d.type, "the bias has the type of D");
       require(d.batches == 1 || adds_bias(), "batched bias gradients are not emulated");
     }
     if (uses_aux()) {
@@ -159,17 +174,20 @@ struct Problem {
     }
   }
 
-  uint64_t fingerprint() const {  // of what an algorithm depends on
+  // Of what an algorithm is configured for, and with the sizes, of the problem that it was advised for.
+  uint64_t fingerprint(bool sizes) const {
     uint64_t hash = 14695981039346656037u;
     auto add = [&](uint64_t v) { hash = (hash ^ v) * 1099511628211u; };
     for (const Matrix* x : {&a, &b, &c, &d}) {
-      for (uint64_t v : {uint64_t(x->type), uint64_t(x->rows), uint64_t(x->cols), uint64_t(x->ld),
-                         uint64_t(x->stride), uint64_t(x->batches)}) {
+      for (uint64_t v : {uint64_t(x->type), uint64_t(x->ld), uint64_t(x->stride), uint64_t(x->batches)})
         add(v);
+      if (sizes) {
+        add(x->rows);
+        add(x->cols);
       }
     }
     for (uint64_t v : {uint64_t(ta), uint64_t(tb), uint64_t(epilogue), uint64_t(bias_type),
-                       uint64_t(aux_type), uint64_t(aux_ld)}) {
+                       uint64_t(aux_type), uint64_t(aux_ld), uint64_t(tf32_inputs)}) {
       add(v);
     }
     return hash;
@@ -205,6 +223,10 @@ void compute(const Problem& p, const Operands& o) {
         b[j * p.k + x] = load(o.b, p.b.type, p.tb ? p.b.index(q, j, x) : p.b.index(q, x, j));
       }
     }
+    if (p.tf32_inputs) {
+      for (double& v : a) v = tf32(v);
+      for (double& v : b) v = tf32(v);
+    }
     for (size_t j = 0; j < p.n; ++j) {
       for (size_t i = 0; i < p.m; ++i) {
         double v = 0;
@@ -237,11 +259,29 @@ void compute(const Problem& p, const Operands& o) {
   }
 }
 
-// What an emulated algorithm carries in its opaque data.
+// What an emulated algorithm carries in its opaque data: its problem with and without the sizes, the most
+// workspace that it may take, and the alignments of A, B, C, D, the bias and the auxiliary matrix.
 struct Algorithm {
-  uint64_t fingerprint, workspace, alignment[4];
+  uint64_t problem, family, most_workspace;
+  uint16_t alignment[6];
 };
 static_assert(sizeof(Algorithm) <= sizeof(cublasLtMatmulAlgo_t));
+
+// Other problems for which an algorithm was checked: (its own problem, the other).
+std::set<std::pair<uint64_t, uint64_t>>& checked() {
+  static std::set<std::pair<uint64_t, uint64_t>> all;
+  return all;
+}
+
+// Depends on the sizes, so that who forgets to ask again has too little.
+size_t workspace_of(const Algorithm& algorithm, const Problem& p) {
+  return std::min<size_t>((32 << 10) + 256 * ((p.m + p.n + p.k) % 37), algorithm.most_workspace);
+}
+
+uint16_t pointer_alignment(const void* p) {
+  const auto address = reinterpret_cast<uintptr_t>(p) | 256;
+  return static_cast<uint16_t>(address & (~address + 1));
+}
 
 }  // namespace
 }  // namespace cuda_emulation
@@ -257,7 +297,7 @@ cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
 }
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t) { return CUBLAS_STATUS_SUCCESS; }
 
-// One algorithm, which takes what workspace it is offered, up to 64 KiB.
+// One algorithm.
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc,
                                               cublasLtMatrixLayout_t A, cublasLtMatrixLayout_t B,
                                               cublasLtMatrixLayout_t C, cublasLtMatrixLayout_t D,
@@ -265,19 +305,43 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatmulHeuristicResult_t results[], int* returned) {
   require(requested > 0 && preference, "heuristics without room for a result or preference");
   const Problem problem(desc, A, B, C, D);
+  *returned = 0;
+  if (problem.gelu_or_gradient() && !config().blas_gelu) return CUBLAS_STATUS_NOT_SUPPORTED;
   Algorithm algorithm{};
-  algorithm.fingerprint = problem.fingerprint();
-  algorithm.workspace =
-      std::min<uint64_t>(64 << 10, read<uint64_t>(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES));
+  algorithm.problem = problem.fingerprint(true);
+  algorithm.family = problem.fingerprint(false);
+  algorithm.most_workspace = read<uint64_t>(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);
   static constexpr cublasLtMatmulPreferenceAttributes_t minimum[] = {
       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
-  for (int i = 0; i < 4; ++i) algorithm.alignment[i] = read<uint32_t>(preference, minimum[i]);
+  for (int i = 0; i < 4; ++i) {
+    algorithm.alignment[i] = static_cast<uint16_t>(read<uint32_t>(preference, minimum[i]));
+  }
+  // Of these two there is no preference: their pointers say it.
+  algorithm.alignment[4] = problem.uses_bias() ? pointer_alignment(problem.bias) : 1;
+  algorithm.alignment[5] = problem.uses_aux() ? pointer_alignment(problem.aux) : 1;
   results[0] = {};
   std::memcpy(&results[0].algo, &algorithm, sizeof algorithm);
-  results[0].workspaceSize = algorithm.workspace;
+  results[0].workspaceSize = workspace_of(algorithm, problem);
   results[0].state = CUBLAS_STATUS_SUCCESS;
   *returned = 1;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+// An algorithm takes other sizes than those it was advised for when this says so; one in `blas_refused` sums
+// of the sizes is refused.
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t A,
+                                       cublasLtMatrixLayout_t B, cublasLtMatrixLayout_t C,
+                                       cublasLtMatrixLayout_t D, const cublasLtMatmulAlgo_t* algo,
+                                       cublasLtMatmulHeuristicResult_t* result) {
+  const Problem problem(desc, A, B, C, D);
+  Algorithm algorithm;
+  std::memcpy(&algorithm, algo, sizeof algorithm);
+  if (algorithm.family != problem.fingerprint(false)) return CUBLAS_STATUS_INVALID_VALUE;
+  if ((problem.m + problem.n + problem.k) % config().blas_refused == 0) return CUBLAS_STATUS_NOT_SUPPORTED;
+  checked().emplace(algorithm.problem, problem.fingerprint(true));
+  result->workspaceSize = workspace_of(algorithm, problem);
+  result->state = CUBLAS_STATUS_SUCCESS;
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -307,13 +371,17 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
   if (algo) {
     Algorithm algorithm;
     std::memcpy(&algorithm, algo, sizeof algorithm);
-    require(algorithm.fingerprint == p.fingerprint(), "the algorithm is for another problem");
-    const void* pointers[] = {A, B, o.beta != 0 ? C : D, D};
-    for (int i = 0; i < 4; ++i) {
+    const uint64_t problem = p.fingerprint(true);
+    require(algorithm.problem == problem || checked().count({algorithm.problem, problem}),
+            "the algorithm is for another problem");
+    const void* pointers[] = {A, B, o.beta != 0 ? C : D, D, p.bias, p.aux};
+    for (int i = 0; i < 6; ++i) {
+      if (algorithm.alignment[i] == 1) continue;
       require(device_alignment(pointers[i]) >= algorithm.alignment[i],
-              "a pointer is less aligned than the preference said (256 bytes by default)");
+              i < 4 ? "a pointer is less aligned than the preference said (256 bytes by default)"
+                    : "the bias or auxiliary pointer is less aligned than the one that heuristics saw");
     }
-    scratch = algorithm.workspace;
+    scratch = workspace_of(algorithm, p);
     require(workspace_bytes >= scratch, "workspace smaller than the algorithm needs");
     if (scratch) {
       check_buffer(workspace, scratch, "workspace is not within a device allocation");

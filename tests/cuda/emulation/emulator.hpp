@@ -60,6 +60,10 @@ struct Config {
   int compute_major = 9;
   int driver_version = CUDART_VERSION;
   size_t memory_bytes = size_t{1} << 34;
+
+  // What cuBLASLt has.
+  bool blas_gelu = true;    // products with gelu or its gradient
+  size_t blas_refused = 7;  // an algorithm refuses one in so many other sizes
 };
 Config& config();
 
@@ -67,6 +71,7 @@ Config& config();
 size_t drains();
 
 bool is_device_range(const void* p, size_t bytes);  // inside one live device allocation
+int device_of(const void* p);                       // of the live allocation that p points into, or -1
 bool was_device(const void* p);                     // inside a freed one
 // Alignment that p would have on a device, where allocations start at multiples of 256 bytes.
 size_t device_alignment(const void* p);
@@ -135,12 +140,15 @@ cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
 cudaError_t submit(const cudaLaunchConfig_t& launch, const char* name, const void* kernel,
                    std::function<void()> body);
 
+int current_device();
+
 template <class T>
 void check_argument(const T& value) {
   if constexpr (std::is_pointer_v<T>) {
     if (value && !is_device_range(value, 1)) {
       fail(was_device(value) ? "freed device pointer passed to a kernel" : "host pointer passed to a kernel");
     }
+    if (value && device_of(value) != current_device()) fail("pointer of another device passed to a kernel");
   }
 }
 

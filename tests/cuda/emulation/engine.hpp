@@ -58,18 +58,20 @@ void poison(void* p, size_t bytes);
 void run_kernel(dim3 grid, dim3 threads, size_t dynamic_bytes, const char* name,
                 const std::function<void()>& body);
 
-// Device memory is open to the process while one of these lives.
+// The memory of one device, unless named the current one, is open to the process while one of these lives.
 class MemoryWindow {
  public:
-  MemoryWindow();
+  explicit MemoryWindow(int device = open_device());
   ~MemoryWindow();
 
  private:
-  bool was_open_;
+  static int open_device();  // the one that is open already, or the current one
+  int before_;
 };
 void* device_allocate(size_t bytes);
-size_t device_bytes();  // allocated now
+size_t device_bytes();  // allocated now on the current device
 void device_free(void* p);
-void check_slack();  // fails if bytes around an allocation were overwritten
+void watch_faults();  // makes accesses outside of device memory errors of the kernel
+void check_slack();   // fails if bytes around an allocation were overwritten
 
 }  // namespace cuda_emulation

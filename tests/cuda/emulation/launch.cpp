@@ -235,6 +235,7 @@ void run_kernel(dim3 grid, dim3 threads, size_t dynamic_bytes, const char* name,
   block.dynamic_bytes = dynamic_bytes;
   block.failed = false;
 
+  watch_faults();
   adopt_host_stack();
   if (!free_context) free_context = tsan::create_context();
   for (int s = 0; s < fiber_sets; ++s) {

@@ -21,12 +21,14 @@ namespace {
 struct Allocation {
   char *map, *user;
   size_t mapped, bytes;  // mapped excludes the guard page
+  int device;
 };
 using Allocations = std::map<const char*, Allocation>;  // by map
 Allocations live, freed;
 std::deque<const char*> quarantine;  // the keys of freed, oldest first
 constexpr size_t quarantined = 4096;
-bool memory_open = false;
+constexpr int closed = -1;
+int opened = closed;  // the device whose memory is open
 
 const Allocation* find(const Allocations& in, const void* address) {
   const char* p = static_cast<const char*>(address);
@@ -77,7 +79,8 @@ void on_fault(int signal_number, siginfo_t* info, void* context) {
     return;
   }
   fault = {!current  ? "host touches device memory"
-           : in_live ? "out of bounds"
+           : in_live ? a->device == opened || address >= a->map + a->mapped ? "out of bounds"
+                                                                            : "memory of another device"
                      : "use after free",
            (registers[REG_ERR] & 2) != 0, static_cast<long>(address - a->user), a->bytes,
            reinterpret_cast<void*>(registers[REG_RIP])};
@@ -89,7 +92,13 @@ void on_fault(int signal_number, siginfo_t* info, void* context) {
   registers[REG_RIP] = reinterpret_cast<greg_t>(&fault_landing);
 }
 
-void install_fault_handler() {
+}  // namespace
+
+// Test frameworks have handlers of their own, which they put in place before each test.
+void watch_faults() {
+  struct sigaction present {};
+  sigaction(SIGSEGV, nullptr, &present);
+  if (present.sa_sigaction == on_fault) return;
   static char handler_stack[1 << 16];  // a CUDA thread's own stack may be the cause
   stack_t alternate{};
   alternate.ss_sp = handler_stack;
@@ -101,18 +110,23 @@ void install_fault_handler() {
   sigaction(SIGSEGV, &action, nullptr);
 }
 
-void set_open(bool open) {
-  if (!config().isolate || memory_open == open) return;
-  memory_open = open;
+namespace {
+
+void set_open(int device) {
+  if (!config().isolate || opened == device) return;
   for (auto& [map, a] : live) {
-    mprotect(a.map, a.mapped, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+    if (a.device == opened || a.device == device) {
+      mprotect(a.map, a.mapped, a.device == device ? PROT_READ | PROT_WRITE : PROT_NONE);
+    }
   }
+  opened = device;
 }
 
 }  // namespace
 
-MemoryWindow::MemoryWindow() : was_open_(memory_open) { set_open(true); }
-MemoryWindow::~MemoryWindow() { set_open(was_open_); }
+int MemoryWindow::open_device() { return opened == closed ? current_device() : opened; }
+MemoryWindow::MemoryWindow(int device) : before_(opened) { set_open(device); }
+MemoryWindow::~MemoryWindow() { set_open(before_); }
 
 // All bytes 0xff: a NaN in every floating type. Not memset, which TSan would see.
 void poison(void* p, size_t bytes) {
@@ -123,6 +137,11 @@ bool is_device_range(const void* p, size_t bytes) {
   const Allocation* a = find(live, p);
   const char* begin = static_cast<const char*>(p);
   return a && begin >= a->user && begin + bytes <= a->user + a->bytes;
+}
+
+int device_of(const void* p) {
+  const Allocation* a = find(live, p);
+  return a ? a->device : -1;
 }
 
 bool was_device(const void* p) { return find(freed, p); }
@@ -136,13 +155,14 @@ size_t device_alignment(const void* p) {
 
 size_t device_bytes() {
   size_t sum = 0;
-  for (const auto& [map, a] : live) sum += a.bytes;
+  for (const auto& [map, a] : live) {
+    if (a.device == current_device()) sum += a.bytes;
+  }
   return sum;
 }
 
 void* device_allocate(size_t bytes) {
-  static const bool once = (install_fault_handler(), true);
-  static_cast<void>(once);
+  watch_faults();
   const size_t mapped = (std::max<size_t>(bytes, 1) + page_bytes - 1) / page_bytes * page_bytes;
   void* map = mmap(nullptr, mapped + page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (map == MAP_FAILED) return nullptr;
@@ -151,8 +171,8 @@ void* device_allocate(size_t bytes) {
   poison(begin, mapped);
   // 16-byte vectors must be aligned, so up to 15 bytes remain before the guard: check_slack.
   char* user = begin + mapped - (std::max<size_t>(bytes, 1) + 15) / 16 * 16;
-  live[begin] = {begin, user, mapped, bytes};
-  if (config().isolate && !memory_open) mprotect(begin, mapped, PROT_NONE);
+  live[begin] = {begin, user, mapped, bytes, current_device()};
+  if (config().isolate && opened != current_device()) mprotect(begin, mapped, PROT_NONE);
   return user;
 }
 
@@ -178,6 +198,7 @@ void check_slack() {
     return std::any_of(begin, end, [](char c) { return c != static_cast<char>(0xff); });
   };
   for (auto& [map, a] : live) {
+    if (config().isolate && a.device != opened) continue;
     if (overwritten(a.user + a.bytes, a.map + a.mapped)) {
       fail("a kernel wrote just past a ", a.bytes, "-byte allocation");
     }

@@ -16,10 +16,12 @@ namespace {
 struct Stream {
   std::deque<std::function<void()>> queue;
   size_t done = 0, total = 0;
+  int device = 0;
 };
 struct Event {
   Stream* stream = nullptr;
   size_t position = 0;
+  bool timed = true;
 };
 
 Stream null_stream;
@@ -27,7 +29,7 @@ std::vector<Stream*> streams{&null_stream};
 std::vector<Stream*> retired;                  // kept: an event may still name a destroyed stream
 std::map<const void*, size_t> dynamic_limits;  // per kernel, raised by cudaFuncSetAttribute
 cudaError_t last_error = cudaSuccess;
-int current_device = 0;
+int chosen_device = 0;
 size_t drain_count = 0;
 
 Stream* stream_of(cudaStream_t s) { return s ? reinterpret_cast<Stream*>(s) : &null_stream; }
@@ -41,7 +43,7 @@ cudaError_t record(cudaError_t e) {
 cudaError_t sticky_error() { return last_error == cudaErrorLaunchFailure ? last_error : cudaSuccess; }
 
 void run_queue(Stream* s, size_t end = SIZE_MAX) {
-  MemoryWindow window;
+  MemoryWindow window(s->device);
   while (!s->queue.empty() && s->done < end) {
     auto work = std::move(s->queue.front());
     s->queue.pop_front();
@@ -93,9 +95,11 @@ void copy(void* target, const void* source, size_t bytes, cudaMemcpyKind kind) {
 }  // namespace
 
 size_t drains() { return drain_count; }
+int current_device() { return chosen_device; }
 
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   Stream* s = stream_of(stream);
+  if (s != &null_stream && s->device != chosen_device) fail("work for a stream of another device");
   s->queue.push_back(std::move(work));
   ++s->total;
   if (!config().lazy_streams) run_queue(s);
@@ -170,6 +174,7 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t strea
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   streams.push_back(new Stream);
+  streams.back()->device = chosen_device;
   *stream = reinterpret_cast<cudaStream_t>(streams.back());
   return cudaSuccess;
 }
@@ -191,8 +196,8 @@ cudaError_t cudaDeviceSynchronize() {
   return sticky_error();
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = reinterpret_cast<cudaEvent_t>(new Event);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  *event = reinterpret_cast<cudaEvent_t>(new Event{nullptr, 0, !(flags & cudaEventDisableTiming)});
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
@@ -201,7 +206,9 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   Stream* s = stream_of(stream);
-  *reinterpret_cast<Event*>(event) = {s, s->total};
+  Event& e = *reinterpret_cast<Event*>(event);
+  e.stream = s;
+  e.position = s->total;
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
@@ -213,6 +220,16 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (e.stream && e.position == e.stream->total) ++drain_count;
   if (e.stream) run_queue(e.stream, e.position);
   return sticky_error();
+}
+
+// There is no time here: each piece of work counts as one millisecond.
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  const Event &b = *reinterpret_cast<Event*>(begin), &e = *reinterpret_cast<Event*>(end);
+  if (!b.stream || b.stream != e.stream || !b.timed || !e.timed)
+    return record(cudaErrorInvalidResourceHandle);
+  if (e.stream->done < e.position) return cudaErrorNotReady;
+  *milliseconds = static_cast<float>(e.position - b.position);
+  return cudaSuccess;
 }
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
@@ -236,11 +253,11 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 cudaError_t cudaSetDevice(int ordinal) {
   if (ordinal < 0 || ordinal >= config().devices) return record(cudaErrorInvalidDevice);
-  current_device = ordinal;
+  chosen_device = ordinal;
   return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* ordinal) {
-  *ordinal = current_device;
+  *ordinal = chosen_device;
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {

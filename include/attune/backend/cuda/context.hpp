@@ -16,12 +16,14 @@ namespace attune::cuda {
 int device_count();
 /// Whether there is a device of that number, new enough for the kernels.
 bool device_is_usable(int ordinal);
-/// Why device_count() is 0, for people: no driver, a driver that is too old, no device.
+/// Why the first device cannot be used, for people: no driver, a driver that is too old, no device, an old
+/// one. Empty when it can.
 std::string why_no_device();
 
-/// Pinned host memory through which small uploads pass, so that the caller may change its copy at once and
-/// does not wait for the device. A ring of sections; a section is used again when the copies out of it are
-/// done.
+/// Pinned host memory through which uploads pass, so that the caller may change its copy at once and does not
+/// wait for the device: while this works on a step, the arrays of the next batch are on their way. A ring of
+/// sections; a section is used again when the copies out of it are done, which only an upload of more than
+/// the whole ring waits for.
 class StagingBuffer {
  public:
   static constexpr std::size_t section_bytes = std::size_t{1} << 19;
@@ -31,7 +33,7 @@ class StagingBuffer {
   StagingBuffer(const StagingBuffer&) = delete;
   StagingBuffer& operator=(const StagingBuffer&) = delete;
 
-  /// Copies at most section_bytes from host to device in the stream's order.
+  /// Copies from host to device in the stream's order.
   void upload(void* device, const void* host, std::size_t bytes, CUstream_st* stream);
 
  private:

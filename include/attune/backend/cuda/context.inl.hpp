@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -54,7 +55,8 @@ std::string why_no_device() {
   }
   if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
     return "the driver finds no NVIDIA device (is CUDA_VISIBLE_DEVICES set?)";
-  return status == cudaSuccess ? "" : std::string("the driver says: ") + cudaGetErrorString(status);
+  if (status != cudaSuccess) return std::string("the driver says: ") + cudaGetErrorString(status);
+  return device_is_usable(0) ? "" : "the first device is older than compute capability 8.0 (Ampere)";
 }
 
 void StagingBuffer::upload(void* device, const void* host, std::size_t bytes, CUstream_st* stream) {
@@ -64,11 +66,16 @@ void StagingBuffer::upload(void* device, const void* host, std::size_t bytes, CU
     check(cudaMallocHost(&pinned, section_bytes * sections), "cudaMallocHost for staging");
     memory_ = static_cast<char*>(pinned);
   }
-  if (used_ + bytes > section_bytes) next_section(stream);
-  char* staged = memory_ + static_cast<std::size_t>(section_) * section_bytes + used_;
-  std::memcpy(staged, host, bytes);
-  used_ += (bytes + 63) / 64 * 64;
-  check(cudaMemcpyAsync(device, staged, bytes, cudaMemcpyHostToDevice, stream), "upload");
+  for (std::size_t at = 0; at < bytes;) {
+    if (used_ == section_bytes || (used_ > 0 && used_ + bytes - at > section_bytes)) next_section(stream);
+    const std::size_t part = std::min(bytes - at, section_bytes - used_);
+    char* staged = memory_ + static_cast<std::size_t>(section_) * section_bytes + used_;
+    std::memcpy(staged, static_cast<const char*>(host) + at, part);
+    check(cudaMemcpyAsync(static_cast<char*>(device) + at, staged, part, cudaMemcpyHostToDevice, stream),
+          "upload");
+    at += part;
+    used_ += std::min((part + 63) / 64 * 64, section_bytes - used_);
+  }
 }
 
 void StagingBuffer::next_section(CUstream_st* stream) {
@@ -112,9 +119,7 @@ Context::Context(int ordinal) : ordinal_(ordinal), memory_(ordinal) {
 void Context::upload(void* device, const void* host, std::size_t bytes) {
   if (bytes == 0) return;
   select_device(ordinal_);
-  if (bytes <= StagingBuffer::section_bytes) return staging_.upload(device, host, bytes, stream_);
-  check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_), "upload");
-  synchronize();  // the caller may change its memory now
+  staging_.upload(device, host, bytes, stream_);
 }
 
 void Context::download(void* host, const void* device, std::size_t bytes) {

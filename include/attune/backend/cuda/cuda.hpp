@@ -57,6 +57,9 @@ class Cuda : public KernelOverloads<cuda::Groups, float, bfloat16>, public cuda:
   int ordinal() const { return context_->ordinal(); }
   cuda::Context& context() const { return *context_; }
 
+  using cuda::Matmul<float>::matmul_activation_backward;
+  using cuda::Matmul<bfloat16>::matmul_activation_backward;
+
   void* allocate(std::size_t bytes) const { return context_->memory().allocate(bytes); }
   void deallocate(void* data, std::size_t bytes) const noexcept {
     context_->memory().deallocate(data, bytes);
@@ -86,6 +89,7 @@ class Cuda : public KernelOverloads<cuda::Groups, float, bfloat16>, public cuda:
 
 static_assert(BackendFor<Cuda, float> && BlockOps<Cuda, float>);
 static_assert(BackendFor<Cuda, bfloat16> && BlockOps<Cuda, bfloat16>);
+static_assert(FusedOps<Cuda, float> && FusedOps<Cuda, bfloat16>);
 
 namespace cuda {
 /// The context of the Cuda that a group of kernels is a part of.

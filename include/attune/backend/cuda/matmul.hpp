@@ -37,6 +37,9 @@ struct Matmul {
               MatrixView<T> pre_activation, MatrixView<T> y) const;
   void linear_activation_backward(Unary activation, MatrixView<const T> saved, MatrixView<const T> dy,
                                   MatrixView<T> dpre, std::span<W> bias_grad, bool accumulate) const;
+  void matmul_activation_backward(MatrixView<const T> dy, MatrixView<const T> weight, Unary activation,
+                                  MatrixView<const T> saved, MatrixView<T> dpre, std::span<W> bias_grad,
+                                  bool accumulate) const;
   void bias_backward(MatrixView<const T> dy, std::span<W> bias_grad, bool accumulate) const;
 };
 

@@ -86,6 +86,7 @@ void Matmul<T>::linear(MatrixView<const T> x, MatrixView<const T> weight, std::s
               Unary::identity, rows_of(MatrixView<const T>(y)), {}, {}, rows_of(pre_activation)});
     return;
   }
+  if (activation == Unary::gelu_tanh && gemm_gelu(context, x, weight, bias, pre_activation, y)) return;
   // The activation is applied to the sums as they are, not as T would round them.
   const Workspace<float> sums(context, static_cast<std::size_t>(y.rows * y.cols));
   const MatrixView<float> sum{sums.data(), y.rows, y.cols, y.cols};
@@ -108,6 +109,26 @@ void Matmul<T>::linear_activation_backward(Unary activation, MatrixView<const T>
     launch_over_rows<Scalar<T>>(context, dy.rows, dy.cols, backward);
   else
     column_sums<Scalar<T>, 1>(context, dy.rows, dy.cols, backward, {bias_grad}, accumulate);
+}
+
+template <class T>
+void Matmul<T>::matmul_activation_backward(MatrixView<const T> dy, MatrixView<const T> weight,
+                                           Unary activation, MatrixView<const T> saved, MatrixView<T> dpre,
+                                           std::span<W> bias_grad, bool accumulate) const {
+  if (dpre.rows > 0 && dpre.cols > 0 && activation == Unary::gelu_tanh) {
+    Context& context = context_of(*this);
+    // The library stores column sums in T and adds them to nothing.
+    if constexpr (std::same_as<T, W>)
+      if (!bias_grad.empty() && !accumulate &&
+          gemm_gelu_backward(context, dy, weight, saved, dpre, bias_grad))
+        return;
+    if (gemm_gelu_backward<T>(context, dy, weight, saved, dpre, {})) {
+      if (!bias_grad.empty()) bias_backward(dpre, bias_grad, accumulate);
+      return;
+    }
+  }
+  matmul(dy, weight, dpre, {});
+  linear_activation_backward(activation, saved, dpre, dpre, bias_grad, accumulate);
 }
 
 template <class T>

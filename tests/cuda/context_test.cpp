@@ -5,15 +5,16 @@
 #include <vector>
 
 #include <attune/core/error.hpp>
+#include <attune/core/log.hpp>
 #include <attune/device.hpp>
 
-#include "emulated.hpp"
+#include "tested_device.hpp"
 
 using namespace attune;
 using cuda::DeviceMemory;
 
 TEST_CASE("DeviceMemory: blocks are split, joined and used again") {
-  testing::emulated_device();
+  testing::tested_device();
   DeviceMemory memory(0);
   void* const a = memory.allocate(1000);
   void* const b = memory.allocate(5000);
@@ -44,7 +45,7 @@ TEST_CASE("DeviceMemory: blocks are split, joined and used again") {
 }
 
 TEST_CASE("DeviceMemory: blocks never overlap, whatever the order of requests") {
-  testing::emulated_device();
+  testing::tested_device();
   DeviceMemory memory(0);
   struct Used {
     char* data;
@@ -77,7 +78,7 @@ TEST_CASE("DeviceMemory: blocks never overlap, whatever the order of requests") 
 }
 
 TEST_CASE("DeviceMemory: when the device is full, kept blocks go back; then the error names the bytes") {
-  testing::emulated_device();
+  testing::tested_device();
   std::size_t& limit = cuda_emulation::config().memory_bytes;
   const std::size_t before = limit;
   limit = std::size_t{64} << 20;
@@ -86,18 +87,22 @@ TEST_CASE("DeviceMemory: when the device is full, kept blocks go back; then the 
   memory.deallocate(memory.allocate(size), size);
   void* const larger = memory.allocate(size + (size >> 2));  // does not fit beside the kept block
   CHECK(memory.stats().reserved == size + (size >> 2));
-  CHECK_THROWS_WITH_AS(
-      memory.allocate(std::size_t{30} << 20),
-      doctest::Contains("cannot allocate 31457280 bytes on device 0: 52428800 bytes are in use"),
-      DeviceError);
+  CHECK_THROWS_WITH_AS(memory.allocate(std::size_t{30} << 20),
+                       "cuda: cannot allocate 31457280 bytes on device 0: 52428800 bytes are in use, "
+                       "52428800 reserved; 14680064 "
+                       "of 67108864 bytes are free",
+                       DeviceError);
   CHECK_THROWS_AS(memory.allocate(~std::size_t{0}), DeviceError);
+  void* const fits =
+      memory.allocate(std::size_t{10} << 20);  // what is asked for, where a segment is too large
+  memory.deallocate(fits, std::size_t{10} << 20);
   memory.deallocate(larger, size + (size >> 2));
   memory.release_cached();
   limit = before;
 }
 
 TEST_CASE("Cuda: uploads leave the caller's memory at once, in order, beyond the staging buffer's size") {
-  const Cuda device = testing::emulated_device();
+  const Cuda device = testing::tested_device();
   constexpr std::size_t bytes = 100000;  // 6 MB in all, the staging buffer has 4
   std::vector<void*> blocks;
   std::vector<unsigned char> host(bytes);
@@ -129,7 +134,7 @@ TEST_CASE("Cuda: uploads leave the caller's memory at once, in order, beyond the
 }
 
 TEST_CASE("Cuda: a missing device is named, with what is missing") {
-  testing::emulated_device();
+  testing::tested_device();
   cuda_emulation::Config& config = cuda_emulation::config();
   const cuda_emulation::Config before = config;
   CHECK_THROWS_WITH_AS(Cuda(1), doctest::Contains("no device 1, the last is 0"), DeviceError);
@@ -152,7 +157,7 @@ TEST_CASE("Cuda: a missing device is named, with what is missing") {
 }
 
 TEST_CASE("with_device: a program that links attune::cuda takes the GPU, or the CPU when there is none") {
-  testing::emulated_device();
+  testing::tested_device();
   cuda_emulation::Config& config = cuda_emulation::config();
   const cuda_emulation::Config before = config;
   const auto name = [](const char* wanted) {
@@ -161,10 +166,15 @@ TEST_CASE("with_device: a program that links attune::cuda takes the GPU, or the 
   CHECK(name("auto") == "cuda:0");
   CHECK(name("cuda") == "cuda:0");
   CHECK(name("cpu") == "cpu");
+  std::string message;
+  set_log_sink([&](LogLevel, std::string_view text) { message = text; });
   config.compute_major = 7;
   CHECK(name("auto") == "cpu");
+  CHECK(message == "with_device: on the CPU: the first device is older than compute capability 8.0 (Ampere)");
   config.device_status = cudaErrorNoDevice;
   CHECK(name("auto") == "cpu");
+  CHECK(message.find("the driver finds no NVIDIA device") != message.npos);
+  set_log_sink({});
   CHECK_THROWS_WITH_AS(name("cuda"),
                        doctest::Contains("no device can be used: the driver finds no NVIDIA device"),
                        DeviceError);
