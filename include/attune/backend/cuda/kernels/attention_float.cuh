@@ -70,13 +70,13 @@ __global__ void __launch_bounds__(attention_threads)
   for (int r = 0; r < rows_per_warp; ++r) {
     const int64_t row = query_begin + mine + r;
     if (mine + r >= query_count) break;
-    const bool empty = largest[r] == -INFINITY;
+    const bool empty = largest[r] == -INFINITY;  // or all scores are NaN, and so is the sum
 #pragma unroll
     for (int i = 0; i < Columns; ++i)
       if (lane + 32 * i < size)
         y.row(row)[int64_t{head} * size + lane + 32 * i] =
-            from_float<S>(empty ? 0.0f : sums[r][i] / total[r]);
-    if (lane == 0) lse.row(row)[head] = empty ? -INFINITY : largest[r] + logf(total[r]);
+            from_float<S>(empty ? 0.0f * sums[r][i] : sums[r][i] / total[r]);
+    if (lane == 0) lse.row(row)[head] = largest[r] + logf(total[r]);
   }
 }
 
@@ -156,9 +156,7 @@ __global__ void __launch_bounds__(attention_threads)
   ATTUNE_DYNAMIC_SHARED(float, shared);
   const int size = shape.head_size, stride = padded_stride(size), lane = static_cast<int>(threadIdx.x % 32);
   float *keys = shared, *values = keys + owned_rows * size, *queries = values + owned_rows * size,
-        *upstream = queries + walked_rows * stride, *all_weights = upstream + walked_rows * stride;
-  float *value_weights = warp_weights(all_weights),
-        *key_weights = warp_weights(all_weights + owned_rows * walked_rows);
+        *upstream = queries + walked_rows * stride, *weights = warp_weights(upstream + walked_rows * stride);
   const int kv_head = static_cast<int>(blockIdx.y), group = shape.heads / shape.kv_heads;
   const SequenceRows rows(shape);
   const int64_t query_begin = rows.query_begin, query_count = rows.query_count;
@@ -194,6 +192,7 @@ __global__ void __launch_bounds__(attention_threads)
       const int64_t last_key = present ? shape.last_key(query, key_count) : 0;
       const float log_sum = present ? lse.row(row)[head] : 0.0f;
       const float dot = present ? delta[row * shape.heads + head] : 0.0f;
+      float key_weights[rows_per_warp];
       for (int r = 0; r < rows_per_warp; ++r) {
         const int64_t key = mine + r;
         float value_weight = 0.0f, key_weight = 0.0f;
@@ -203,12 +202,15 @@ __global__ void __launch_bounds__(attention_threads)
           value_weight = p * factor;
           key_weight = p * (grads[r] * factor - dot) * shape.scale;
         }
-        value_weights[r * walked_rows + lane] = value_weight;
-        key_weights[r * walked_rows + lane] = key_weight;
+        weights[r * walked_rows + lane] = value_weight;
+        key_weights[r] = key_weight;
       }
       port::sync_warp();
-      add_weighted(value_weights, upstream, stride, size, value_sums);
-      add_weighted(key_weights, queries, stride, size, key_sums);
+      add_weighted(weights, upstream, stride, size, value_sums);
+      port::sync_warp();  // one place for both: with two, heads of 256 columns need more than 99 KiB
+      for (int r = 0; r < rows_per_warp; ++r) weights[r * walked_rows + lane] = key_weights[r];
+      port::sync_warp();
+      add_weighted(weights, queries, stride, size, key_sums);
     }
   for (int r = 0; r < rows_per_warp; ++r) {
     if (mine + r >= key_count) break;
@@ -279,7 +281,7 @@ void attention_backward_in_float(Context& context, MatrixView<const T> dy, Matri
       const dim3 grid =
           attention_grid(options.key_segments.max_length, options.kv_heads, options.key_segments.count);
       const auto config = attention_config(context, kernel, grid, attention_threads,
-                                           attention_shared_bytes(options.head_size, 2, 2, 2));
+                                           attention_shared_bytes(options.head_size, 2, 2, 1));
       check(ATTUNE_LAUNCH(config, kernel, rows_of(dy), rows_of(q), rows_of(k), rows_of(v), rows_of(lse),
                           delta.data(), shape, rows_of(dk), rows_of(dv)),
             "attention_backward");

@@ -27,7 +27,12 @@ struct AttentionShape {
         causal(options.causal),
         window(options.window),
         query_offset(options.query_offset),
-        dropout(options.dropout) {}
+        dropout(options.dropout) {
+    constexpr std::int64_t most = 65535;  // blocks in a grid's third direction
+    if (options.query_segments.count > most)
+      throw DeviceError("cuda: attention: at most " + std::to_string(most) + " sequences at once, found " +
+                        std::to_string(options.query_segments.count));
+  }
 
   /// Query i of a sequence sees its keys first_key(i) .. last_key(i) - 1; neither falls as i grows.
   __device__ __forceinline__ int64_t last_key(int64_t i, int64_t keys) const {

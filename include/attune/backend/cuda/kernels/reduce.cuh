@@ -50,20 +50,21 @@ __global__ void __launch_bounds__(sum_threads)
   }
 }
 
-/// A block a chunk of a sum; partial [chunks][kept.count]. Grid: (sums, chunks).
+/// A block a chunk of a sum; partial [chunks][kept.count]. Grid: (sums, chunks, or as many as there may be).
 template <class S>
 __global__ void __launch_bounds__(sum_threads)
     sum_chunks(const S* x, double* partial, Walk kept, Walk summed) {
   ATTUNE_SHARED(double, scratch, sum_threads / 32);
-  const int64_t begin = int64_t{blockIdx.y} * sum_chunk;
-  const int64_t end = begin + sum_chunk < summed.count ? begin + sum_chunk : summed.count;
-  for (int64_t i = blockIdx.x; i < kept.count; i += gridDim.x) {
-    const S* from = x + kept.offset(i);
-    double sum = 0.0;
-    for (int64_t j = begin + threadIdx.x; j < end; j += sum_threads)
-      sum += static_cast<double>(to_float(from[summed.offset(j)]));
-    sum = block_sum<sum_threads>(sum, scratch);
-    if (threadIdx.x == 0) partial[int64_t{blockIdx.y} * kept.count + i] = sum;
+  for (int64_t chunk = blockIdx.y, begin; (begin = chunk * sum_chunk) < summed.count; chunk += gridDim.y) {
+    const int64_t end = begin + sum_chunk < summed.count ? begin + sum_chunk : summed.count;
+    for (int64_t i = blockIdx.x; i < kept.count; i += gridDim.x) {
+      const S* from = x + kept.offset(i);
+      double sum = 0.0;
+      for (int64_t j = begin + threadIdx.x; j < end; j += sum_threads)
+        sum += static_cast<double>(to_float(from[summed.offset(j)]));
+      sum = block_sum<sum_threads>(sum, scratch);
+      if (threadIdx.x == 0) partial[chunk * kept.count + i] = sum;
+    }
   }
 }
 
@@ -90,7 +91,7 @@ void launch_sum(Context& context, const S* x, Out* y, const Walk& kept, const Wa
   }
   const std::int64_t chunks = ceil_div(summed.count, sum_chunk);
   const Workspace<double> partial(context, static_cast<std::size_t>(chunks * kept.count));
-  const dim3 grid(grid_for(kept.count), static_cast<unsigned>(chunks));
+  const dim3 grid(grid_for(kept.count), static_cast<unsigned>(std::min<std::int64_t>(chunks, 65535)));
   check(ATTUNE_LAUNCH(launch_config(context, grid, sum_threads), sum_chunks<S>, x, partial.data(), kept,
                       summed),
         "sum");
