@@ -165,7 +165,7 @@ GemmPlan make_plan(cublasLtHandle_t handle, const GemmShape& s) {
       cublasLtMatmulAlgoGetHeuristic(handle, plan.operation.get(), plan.first.get(), plan.second.get(),
                                      plan.result.get(), plan.result.get(), preference, 1, &advice, &found);
   if (status != CUBLAS_STATUS_NOT_SUPPORTED) check_blas(status, "heuristics");
-  plan.supported = status == CUBLAS_STATUS_SUCCESS && found > 0;
+  plan.supported = status == CUBLAS_STATUS_SUCCESS && found > 0 && advice.state == CUBLAS_STATUS_SUCCESS;
   plan.algorithm = advice.algo;
   plan.workspace = plan.advised_workspace = advice.workspaceSize;
   plan.rows = plan.advised_rows = GemmShape(s).rows();
