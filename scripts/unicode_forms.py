@@ -8,13 +8,10 @@ point: its parts are of different Unicode versions. The test file holds hashes o
 usage: unicode_forms.py [--check]     (--check compares with the committed files instead of writing them)
 """
 
-import argparse
-import sys
-
 import tokenizers
 from tokenizers import Regex, normalizers, pre_tokenizers
 
-from unicode_table import CODE_POINTS, HANGUL, PINNED, ROOT, array, expect, fnv, nfd, runs
+from unicode_table import CODE_POINTS, HANGUL, ROOT, array, derive, expect, fnv, nfd, runs
 
 TABLE = ROOT / "include/attune/text/unicode_forms_table.hpp"
 HASHES = ROOT / "tests/text/unicode_forms.txt"
@@ -103,18 +100,5 @@ def hashes():
     return "".join(lines)
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Derive normalization forms and classes from tokenizers.")
-    parser.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
-    options = parser.parse_args()
-    if tokenizers.__version__ != PINNED:
-        sys.exit(f"tokenizers {PINNED} is needed, found {tokenizers.__version__}")
-    for path, content in ((TABLE, table()), (HASHES, hashes())):
-        if not options.check:
-            path.write_text(content, encoding="utf-8")
-        elif path.read_text(encoding="utf-8") != content:
-            sys.exit(f"{path.relative_to(ROOT)} differs from what tokenizers {PINNED} says")
-
-
 if __name__ == "__main__":
-    main()
+    derive("Derive normalization forms and classes from tokenizers.", ((TABLE, table), (HASHES, hashes)))

@@ -8,14 +8,13 @@ Needs a Python whose unicodedata is of Unicode 14 (3.11).
 usage: unicode_newer.py [--check]     (--check compares with the committed files instead of writing them)
 """
 
-import argparse
 import sys
 import unicodedata
 
 import tokenizers
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
-from unicode_table import CODE_POINTS, PINNED, ROOT, array, fnv
+from unicode_table import CODE_POINTS, ROOT, array, derive, fnv
 
 TABLE = ROOT / "include/attune/text/unicode_newer_table.hpp"
 HASHES = ROOT / "tests/text/unicode_regex.txt"
@@ -90,20 +89,7 @@ def hashes():
     return "".join(lines)
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Derive properties newer than Unicode 14 from tokenizers.")
-    parser.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
-    options = parser.parse_args()
-    if tokenizers.__version__ != PINNED:
-        sys.exit(f"tokenizers {PINNED} is needed, found {tokenizers.__version__}")
+if __name__ == "__main__":
     if unicodedata.unidata_version != "14.0.0":
         sys.exit(f"unicodedata of Unicode 14.0.0 is needed, found {unicodedata.unidata_version}")
-    for path, content in ((TABLE, table()), (HASHES, hashes())):
-        if not options.check:
-            path.write_text(content, encoding="utf-8")
-        elif path.read_text(encoding="utf-8") != content:
-            sys.exit(f"{path.relative_to(ROOT)} differs from what tokenizers {PINNED} says")
-
-
-if __name__ == "__main__":
-    main()
+    derive("Derive properties newer than Unicode 14 from tokenizers.", ((TABLE, table), (HASHES, hashes)))

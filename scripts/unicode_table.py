@@ -246,13 +246,15 @@ def blocks():
     return "\n".join(lines) + "\n"
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Derive the Unicode table from Hugging Face's tokenizers.")
+def derive(description, files):
+    """The command line of a script that derives `files`: pairs of a path and a function that makes its content."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
     options = parser.parse_args()
     if tokenizers.__version__ != PINNED:
         sys.exit(f"tokenizers {PINNED} is needed, found {tokenizers.__version__}")
-    for path, content in ((TABLE, table()), (BLOCKS, blocks())):
+    for path, make in files:
+        content = make()
         if not options.check:
             path.write_text(content, encoding="utf-8")
         elif path.read_text(encoding="utf-8") != content:
@@ -260,4 +262,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    derive("Derive the Unicode table from Hugging Face's tokenizers.", ((TABLE, table), (BLOCKS, blocks)))
