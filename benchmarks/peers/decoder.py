@@ -5,6 +5,8 @@
   decoder.py --work full --precision fp32
   decoder.py --work decode --model DIR|FILE.gguf --length 32 --new-tokens 64
 
+A DIR with config.json alone stands for random weights.
+
 lora: the base is held in the precision and the adapter in float, as PEFT does. full: GPT-2 124M from its config, random
 weights; bf16 is autocast. Prints a JSON object with the median milliseconds of a step, or of a whole text, and the peak
 resident memory after loading and at the end.
@@ -33,6 +35,9 @@ def peak_mb():
 
 def load(path, dtype):
     path = pathlib.Path(path)
+    if path.is_dir() and not (path / "model.safetensors").exists():
+        config = transformers.AutoConfig.from_pretrained(path)
+        return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
     if path.suffix == ".gguf":
         return transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=dtype)
     return transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
@@ -49,6 +54,9 @@ def main():
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--clip", type=float, default=1.0)
+    parser.add_argument("--fused", action="store_true", help="PyTorch's fused AdamW")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the model")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--iterations", type=int, default=5)
@@ -61,7 +69,7 @@ def main():
     if args.work == "full":
         model = transformers.GPT2LMHeadModel(transformers.GPT2Config())
         if args.precision == "bf16":
-            context = lambda: torch.autocast("cpu", dtype=torch.bfloat16)
+            context = lambda: torch.autocast(args.device, dtype=torch.bfloat16)
     else:
         model = load(args.model, dtype)
     if args.work == "lora":
@@ -69,8 +77,9 @@ def main():
         targets = args.targets[0] if args.targets == ["all-linear"] else args.targets
         model = peft.get_peft_model(model, peft.LoraConfig(
             r=args.rank, lora_alpha=2 * args.rank, target_modules=targets, task_type="CAUSAL_LM"))
+    model.to(args.device)
     loaded = peak_mb()
-    ids = torch.randint(1000, 30000, (1 if args.work == "decode" else args.batch, args.length))
+    ids = torch.randint(1000, 30000, (1 if args.work == "decode" else args.batch, args.length), device=args.device)
     if args.work == "decode":
         model.eval()
 
@@ -80,12 +89,13 @@ def main():
     else:
         model.train()
         trained = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=2e-5)
+        optimizer = torch.optim.AdamW(trained, lr=2e-5, fused=args.fused or None)
+        step = torch.compile(model) if args.compile else model
 
         def once():
             optimizer.zero_grad()
             with context():
-                loss = model(input_ids=ids, labels=ids).loss
+                loss = step(input_ids=ids, labels=ids).loss
             loss.backward()
             if args.clip > 0:
                 torch.nn.utils.clip_grad_norm_(trained, args.clip)
@@ -95,6 +105,8 @@ def main():
     for iteration in range(args.warmup + args.iterations):
         begin, processor_begin = time.perf_counter(), time.process_time()
         once()
+        if args.device == "cuda":
+            torch.cuda.synchronize()
         if iteration >= args.warmup:
             times.append(1e3 * (time.perf_counter() - begin))
             processor_times.append(1e3 * (time.process_time() - processor_begin))
@@ -102,7 +114,8 @@ def main():
         "work": args.work, "precision": args.precision, "batch": args.batch, "length": args.length,
         "threads": torch.get_num_threads(), "torch": torch.__version__,
         "median_ms": round(statistics.median(times), 2), "min_ms": round(min(times), 2),
-        "processor_ms": round(statistics.median(processor_times), 2), "loaded_mb": loaded, "peak_mb": peak_mb()}),
+        "processor_ms": round(statistics.median(processor_times), 2), "loaded_mb": loaded, "peak_mb": peak_mb(),
+        "device_peak_mb": round(torch.cuda.max_memory_allocated() / 1e6) if args.device == "cuda" else None}),
         flush=True)
 
 

@@ -1,7 +1,8 @@
-// attune's side of finetune_sst2.py: the same run with the same options, for accuracies and loss curves side by side.
+// attune's side of finetune_sst2.py: the same run with the same options, for accuracies and loss curves side
+// by side.
+#include <CLI/CLI.hpp>
 #include <attune/attune.hpp>
 #include <attune/formats/checkpoint.hpp>
-#include <CLI/CLI.hpp>
 
 #include <chrono>
 #include <cstdio>
@@ -13,7 +14,7 @@
 namespace {
 
 struct Options {
-  std::string model, data, head, order, losses, precision = "fp32";
+  std::string model, data, head, order, losses, precision = "fp32", device = "cpu";
   std::vector<std::uint64_t> seeds{42};
   double lr = 2e-5, weight_decay = 0.01, clip = 0.0;
   std::optional<double> dropout;
@@ -48,20 +49,22 @@ void load_head(Model& model, const std::string& file) {
   fill("classifier.bias", model.head.classifier.bias);
 }
 
-template <class T>
-void run(const Options& options, std::uint64_t seed) {
-  using Model = attune::BertForSequenceClassification<T, attune::Cpu>;
+template <class T, class B>
+void run(const Options& options, std::uint64_t seed, const B& device) {
+  using Model = attune::BertForSequenceClassification<T, B>;
   const auto begin = std::chrono::steady_clock::now();
   const auto tokenizer = attune::BertTokenizer::from_pretrained(options.model);
   attune::TextClassificationOptions data_options{.labels = {"0", "1"}, .max_length = options.max_length};
   const attune::TextClassificationDataset train(tokenizer, options.data + "/train.tsv", data_options);
   const attune::TextClassificationDataset dev(tokenizer, options.data + "/dev.tsv", data_options);
 
-  Model model = Model::from_pretrained(options.model, {.num_labels = 2,
-                                                       .hidden_dropout = options.dropout,
-                                                       .attention_dropout = options.dropout,
-                                                       .classifier_dropout = options.dropout,
-                                                       .seed = seed});
+  Model model = Model::from_pretrained(options.model,
+                                       {.num_labels = 2,
+                                        .hidden_dropout = options.dropout,
+                                        .attention_dropout = options.dropout,
+                                        .classifier_dropout = options.dropout,
+                                        .seed = seed},
+                                       device);
   if (!options.head.empty()) load_head(model, options.head);
   Order order{attune::RandomSampler(train.size(), seed), {}};
   if (!options.order.empty()) {
@@ -70,7 +73,8 @@ void run(const Options& options, std::uint64_t seed) {
   }
   attune::DataLoader loader(train, order, {.batch_size = options.batch_size});
   attune::AdamW optimizer(model.parameters(), {.lr = options.lr, .weight_decay = options.weight_decay});
-  auto scheduler = attune::linear_schedule_with_warmup(optimizer, {.total_steps = loader.size() * options.epochs});
+  auto scheduler =
+      attune::linear_schedule_with_warmup(optimizer, {.total_steps = loader.size() * options.epochs});
 
   std::ofstream losses;
   if (!options.losses.empty()) losses.open(options.losses);
@@ -83,7 +87,8 @@ void run(const Options& options, std::uint64_t seed) {
       loss.backward();
       if (options.clip > 0.0) optimizer.clip_grad_norm(options.clip);
       if (losses.is_open())
-        losses << "{\"step\": " << step + 1 << ", \"loss\": " << attune::shortest_decimal(loss.item()) << "}\n";
+        losses << "{\"step\": " << step + 1 << ", \"loss\": " << attune::shortest_decimal(loss.item())
+               << "}\n";
       optimizer.step();
       scheduler.step();
       if (++step == options.max_steps) break;
@@ -91,11 +96,12 @@ void run(const Options& options, std::uint64_t seed) {
     const auto predictions = attune::predict(model, dev);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     const auto classes = predictions.classes();
-    std::printf("{\"seed\": %llu, \"epoch\": %d, \"steps\": %lld, \"accuracy\": %.5f, \"f1\": %.5f, \"mcc\": %.5f, "
-                "\"seconds\": %.1f}\n",
-                static_cast<unsigned long long>(seed), epoch, static_cast<long long>(step),
-                attune::accuracy(classes, predictions.labels), attune::f1(classes, predictions.labels),
-                attune::matthews_correlation(classes, predictions.labels), seconds.count());
+    std::printf(
+        "{\"seed\": %llu, \"epoch\": %d, \"steps\": %lld, \"accuracy\": %.5f, \"f1\": %.5f, \"mcc\": %.5f, "
+        "\"seconds\": %.1f}\n",
+        static_cast<unsigned long long>(seed), epoch, static_cast<long long>(step),
+        attune::accuracy(classes, predictions.labels), attune::f1(classes, predictions.labels),
+        attune::matthews_correlation(classes, predictions.labels), seconds.count());
     std::fflush(stdout);
     if (options.max_steps > 0 && step >= options.max_steps) return;
   }
@@ -117,6 +123,7 @@ int main(int argc, char** argv) {
   app.add_option("--max-length", options.max_length);
   app.add_option("--max-steps", options.max_steps, "Stop early; the schedule stays");
   app.add_option("--precision", options.precision)->check(CLI::IsMember({"fp32", "bf16"}));
+  app.add_option("--device", options.device)->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--epochs", options.epochs);
   app.add_option("--threads", options.threads);
   app.add_option("--head", options.head, "Safetensors file with classifier.weight and .bias to start from");
@@ -125,8 +132,11 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   try {
     if (options.threads > 0) attune::set_num_threads(options.threads);
-    for (const std::uint64_t seed : options.seeds)
-      options.precision == "bf16" ? run<attune::bfloat16>(options, seed) : run<float>(options, seed);
+    attune::with_device(options.device, [&](auto device) {
+      for (const std::uint64_t seed : options.seeds)
+        options.precision == "bf16" ? run<attune::bfloat16>(options, seed, device)
+                                    : run<float>(options, seed, device);
+    });
   } catch (const std::exception& error) {
     std::fprintf(stderr, "finetune_sst2: %s\n", error.what());
     return 1;

@@ -17,4 +17,6 @@ bool attention_backward(Context&, MatrixView<const bfloat16>, MatrixView<const b
 
 std::string describe(const Context&) { return "attune::cuda was built without cuDNN"; }
 
+std::uint64_t executions() { return 0; }
+
 }  // namespace attune::cuda::cudnn

@@ -53,6 +53,8 @@ bool attention_backward(Context& context, MatrixView<const bfloat16> dy, MatrixV
 
 /// "cuDNN 9.19.0" when attention on the device can use it, else what is missing.
 std::string describe(const Context& context);
+/// How many graphs cuDNN has computed in this process: whether calls went to it.
+std::uint64_t executions();
 
 /// Bindings of sequences to a plan: for each of `batch` sequences the numbers of queries and keys, and for
 /// each ragged tensor where its sequences begin.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <limits>
@@ -92,6 +93,8 @@ class WorkspaceLayout {
   std::size_t bytes_ = 0;
 };
 
+std::atomic<std::uint64_t> executed{0};
+
 bool run(Context& context, AttentionPlans& plans, const AttentionProblem& problem,
          const AttentionOptions& options, std::span<const Operand> operands) {
   const Plan* plan = plans.find(problem);
@@ -143,6 +146,7 @@ bool run(Context& context, AttentionPlans& plans, const AttentionProblem& proble
   if (plans.target().handle)
     plans.api().check(plans.api().set_stream(plans.target().handle, context.stream()), "cudnnSetStream");
   plan->execute(plans.target().handle, bindings, workspace.data() + inner);
+  ++executed;
   return true;
 }
 
@@ -220,5 +224,7 @@ std::string describe(const Context& context) {
   return "cuDNN " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
          std::to_string(version % 100);
 }
+
+std::uint64_t executions() { return executed; }
 
 }  // namespace attune::cuda::cudnn
