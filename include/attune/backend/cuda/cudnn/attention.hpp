@@ -51,7 +51,8 @@ bool attention_backward(Context& context, MatrixView<const bfloat16> dy, MatrixV
                         const AttentionOptions& options, MatrixView<bfloat16> dq, MatrixView<bfloat16> dk,
                         MatrixView<bfloat16> dv);
 
-/// "cuDNN 9.19.0" when attention on the device can use it, else what is missing.
+/// "cuDNN 9.19.0" when attention on the device can use it, with its reason where it had no plan for a call;
+/// else what is missing.
 std::string describe(const Context& context);
 /// How many graphs cuDNN has computed in this process: whether calls went to it.
 std::uint64_t executions();

@@ -221,8 +221,10 @@ std::string describe(const Context& context) {
   const AttentionPlans* plans = all.of(context);
   if (!plans) return all.why_not();
   const std::size_t version = plans->api().version();
-  return "cuDNN " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
-         std::to_string(version % 100);
+  std::string text = "cuDNN " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) +
+                     "." + std::to_string(version % 100);
+  if (!plans->why_not().empty()) text += "; not for every call: " + plans->why_not();
+  return text;
 }
 
 std::uint64_t executions() { return executed; }

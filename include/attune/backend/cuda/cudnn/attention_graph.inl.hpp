@@ -32,10 +32,12 @@ enum : std::int64_t {
 };
 }
 
-/// Builds the graph of a problem. Scores, weights and their gradients are inner tensors [B, H, Lq, Lk].
+/// Builds the graph of a problem, for the handle's device if there is one. Scores, weights and their
+/// gradients are inner tensors [B, H, Lq, Lk].
 class AttentionGraph {
  public:
-  AttentionGraph(const Api& api, const AttentionProblem& problem) : graph_(api), p_(problem) {
+  AttentionGraph(const Api& api, cudnnHandle_t handle, const AttentionProblem& problem)
+      : graph_(api), p_(problem) {
     query_lengths_ = graph_.tensor(uid::query_lengths, CUDNN_DATA_INT32, {p_.batch, 1, 1, 1}, {1, 1, 1, 1});
     key_lengths_ = graph_.tensor(uid::key_lengths, CUDNN_DATA_INT32, {p_.batch, 1, 1, 1}, {1, 1, 1, 1});
     scale_ = graph_.scalar(uid::scale);
@@ -44,7 +46,7 @@ class AttentionGraph {
       build_backward();
     else
       build_forward();
-    graph_.finish();
+    graph_.finish(handle);
   }
 
   const Graph& graph() const { return graph_; }

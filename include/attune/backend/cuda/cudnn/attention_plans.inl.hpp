@@ -34,7 +34,7 @@ class AttentionPlans {
     std::optional<Plan>& plan = plans_[problem];
     try {
       // Shares the graph with what else was built for the problem.
-      const auto built = std::make_shared<const AttentionGraph>(*api_, problem);
+      const auto built = std::make_shared<const AttentionGraph>(*api_, target_.planning_handle(), problem);
       plan.emplace(
           make_plan(target_, std::shared_ptr<const Graph>(built, &built->graph()), problem.backward));
     } catch (const CudnnError& error) {

@@ -69,8 +69,9 @@ class Graph {
   /// y = x seen with other sizes and strides.
   void reshape(const GraphTensor& y, const GraphTensor& x);
 
-  /// Closes the graph. Throws CudnnError when cuDNN does not take it.
-  void finish();
+  /// Closes the graph, for the handle's device if there is one. Throws CudnnError when cuDNN does not take
+  /// it.
+  void finish(cudnnHandle_t handle);
   /// Of the closed graph.
   const Descriptor& descriptor() const { return descriptors_.back(); }
   const Api& api() const { return *api_; }
@@ -180,8 +181,9 @@ inline void Graph::reshape(const GraphTensor& y, const GraphTensor& x) {
   add_operation(operation);
 }
 
-inline void Graph::finish() {
+inline void Graph::finish(cudnnHandle_t handle) {
   Descriptor& graph = add(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, "graph");
+  if (handle) graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, handle);
   graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, std::span<const cudnnBackendDescriptor_t>(operations_)).finalize();
 }
 

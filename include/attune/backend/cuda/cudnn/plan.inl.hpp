@@ -12,9 +12,13 @@ namespace attune::cuda::cudnn {
 
 /// What plans are made for: the device of a handle or, without one, a description of a device.
 struct Target {
-  cudnnHandle_t handle = nullptr;
-  const Descriptor* properties = nullptr;  ///< of CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR; null with a handle
+  cudnnHandle_t handle = nullptr;  ///< what plans are executed with
+  const Descriptor* properties =
+      nullptr;  ///< of CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR; null: the handle's device
   int compute_major = 0;
+
+  /// The handle that graphs and plans are made with; null where a description stands for the device.
+  cudnnHandle_t planning_handle() const { return properties ? nullptr : handle; }
 };
 
 /// How cuDNN runs a graph: the engine that it advises, compiled.

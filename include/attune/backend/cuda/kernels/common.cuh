@@ -207,8 +207,9 @@ inline cudaLaunchConfig_t launch_config(const Context& context, dim3 grid, dim3 
 }
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 /// Blocks for kernels that stride over `pieces` of work: enough to fill a large device, no more.
+inline constexpr std::int64_t filling_blocks = 8192;
 inline unsigned grid_for(std::int64_t pieces) {
-  return static_cast<unsigned>(std::clamp<std::int64_t>(pieces, 1, 8192));
+  return static_cast<unsigned>(std::clamp<std::int64_t>(pieces, 1, filling_blocks));
 }
 
 // ---- elementwise work: functors over packs ----
@@ -220,15 +221,17 @@ __global__ void __launch_bounds__(span_threads) over_span(F f, int64_t count) {
   for (int64_t at = (int64_t{blockIdx.x} * span_threads + threadIdx.x) * pack_size<T>; at < count; at += step)
     f(at, count - at);
 }
-/// f(row, column of a pack, columns from there on); a warp a row.
+/// f(row, column of a pack, columns from there on). Threads lie along x over the packs of a row, along y over
+/// rows.
 inline constexpr int row_warps = 4;
 template <class T, class F>
 __global__ void __launch_bounds__(32 * row_warps) over_rows(F f, int64_t rows, int64_t cols) {
-  for (int64_t row = int64_t{blockIdx.x} * row_warps + threadIdx.y; row < rows;
-       row += int64_t{gridDim.x} * row_warps)
+  const int64_t first = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * pack_size<T>;
+  const int64_t step = int64_t{gridDim.y} * blockDim.x * pack_size<T>;
+  for (int64_t row = int64_t{blockIdx.x} * blockDim.y + threadIdx.y; row < rows;
+       row += int64_t{gridDim.x} * blockDim.y)
 #pragma unroll 1  // unrolled, functors with divisions spill
-    for (int64_t column = int64_t{threadIdx.x} * pack_size<T>; column < cols; column += 32 * pack_size<T>)
-      f(row, column, cols - column);
+    for (int64_t column = first; column < cols; column += step) f(row, column, cols - column);
 }
 
 template <class T, class F>
@@ -241,7 +244,13 @@ void launch_over_span(const Context& context, std::int64_t count, const F& f) {
 template <class T, class F>
 void launch_over_rows(const Context& context, std::int64_t rows, std::int64_t cols, const F& f) {
   if (rows == 0 || cols == 0) return;
-  const auto config = launch_config(context, grid_for(ceil_div(rows, row_warps)), dim3(32, row_warps));
+  // A warp a row; where rows are fewer (views that lie as one piece come as a single row), all warps of a
+  // block at one, and as many blocks beside each other as it takes to fill the device.
+  const dim3 block = rows < row_warps ? dim3(32 * row_warps, 1) : dim3(32, row_warps);
+  const unsigned down = grid_for(ceil_div(rows, block.y));
+  const auto across = std::min<std::int64_t>(ceil_div(cols, std::int64_t{block.x} * pack_size<T>),
+                                             std::max<std::int64_t>(1, filling_blocks / down));
+  const auto config = launch_config(context, dim3(down, static_cast<unsigned>(across)), block);
   check(ATTUNE_LAUNCH(config, (over_rows<T, F>), f, rows, cols), "row kernel");
 }
 
