@@ -20,7 +20,8 @@ const KernelTable<Cuda>& table() {
     add_layout_cases(result);
     add_elementwise_cases(result);
     add_reduce_cases(result);
-    add_matmul_cases(result);
+    // cuBLASLt takes tanh from an instruction that is off by up to 2^-11 (PTX ISA, tanh.approx.f32).
+    add_matmul_cases(result, 1.0 / 16.0);
     add_norm_cases(result);
     add_loss_cases(result);
     add_attention_cases(result, 1.0);  // tensor cores round weights

@@ -22,15 +22,17 @@ enum class Role { input, output, updated };
 
 /// How far an output may be from the exact result, in theory: with u = 2^-24, the unit roundoff of float, and
 /// u_T that of the type it is stored in (2^-8 for bfloat16),
-///   |y - exact| <= u_T (|exact| + stored) + u (sums M + relative |exact| + absolute).
+///   |y - exact| <= u_T (|exact| + stored + stored_sums M) + u (sums M + relative |exact| + absolute).
 /// M is the sum of the magnitudes that a sum runs over, found by running the reference on |inputs|; so `sums`
 /// is the number of roundings on the longest path of the sum (Higham, "Accuracy and stability of numerical
-/// algorithms", 2nd ed., section 3.1). `stored` counts what passes through memory in T on the way.
+/// algorithms", 2nd ed., section 3.1). `stored` counts what passes through memory in T on the way,
+/// `stored_sums` the same as a part of M.
 struct Bound {
   double sums = 0.0;
   double relative = 0.0;
   double absolute = 0.0;
   double stored = 0.0;
+  double stored_sums = 0.0;
   int magnitude_of = -1;  ///< the output whose M counts, when not this one; of the same layout
 };
 

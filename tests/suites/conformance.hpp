@@ -51,9 +51,13 @@ void check_against_reference(const B& device, const KernelTable<B>& table) {
         } else if (!std::isfinite(expected)) {
           right = value == expected || (std::isnan(value) && std::isnan(expected));
         } else {
-          const double bound = stored_unit * std::abs(expected) + unit_roundoff<T> * array.bound.stored +
-                               0x1p-24 * (array.bound.sums * (array.bound.sums > 0 ? sums[at] : 0.0) +
-                                          array.bound.relative * std::abs(expected) + array.bound.absolute);
+          const bool counts = array.bound.sums > 0 || array.bound.stored_sums > 0;
+          const double magnitude_here = counts ? sums[at] : 0.0;
+          const double bound =
+              stored_unit * std::abs(expected) +
+              unit_roundoff<T> * (array.bound.stored + array.bound.stored_sums * magnitude_here) +
+              0x1p-24 * (array.bound.sums * magnitude_here + array.bound.relative * std::abs(expected) +
+                         array.bound.absolute);
           right = std::abs(value - expected) <= bound;  // false for NaN
           if (array.same_zeros) right = right && (value == 0.0) == (expected == 0.0);
           if (!right && bound > 0) excess = std::max(excess, std::abs(value - expected) / bound);

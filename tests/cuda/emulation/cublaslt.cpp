@@ -108,6 +108,13 @@ struct Problem {
   bool gelu_gradient() const { return epilogue & 64; }
   bool gelu_or_gradient() const { return gelu() || gelu_gradient(); }
   bool uses_aux() const { return epilogue & 128; }
+  // Whether all rows are whole packs of 16 bytes.
+  bool even() const {
+    const Matrix* all[] = {&a, &b, &c, &d};
+    return std::all_of(std::begin(all), std::end(all), [](const Matrix* x) {
+      return x->rows * bytes_of(x->type) % 16 == 0 && x->ld * bytes_of(x->type) % 16 == 0;
+    });
+  }
   bool row_bias_gradient() const { return epilogue == CUBLASLT_EPILOGUE_DGELU_BGRAD; }
   bool uses_bias() const { return epilogue & (CUBLASLT_EPILOGUE_BIAS | 16 | 256 | 512); }
 
@@ -210,16 +217,22 @@ double rounded(cudaDataType_t type, double v) {
                             : double{__bfloat162float(__float2bfloat16(static_cast<float>(v)))};
 }
 
-// Pre-activation x: value or derivative of GELU, tanh form. The value is as far off as it was on an H200 in
-// float: by up to 3e-5 of itself.
+// Pre-activation x: value or derivative of GELU, tanh form. The value's tanh is as inexact as the hardware's
+// instruction may be (PTX ISA, tanh.approx.f32): on an H200 the library's gelu was not exact to a float.
 double gelu(double x, bool derivative) {
   const double inner = 0.7978845608028654 * (x + 0.044715 * x * x * x), t = std::tanh(inner);
-  if (!derivative) return 0.5 * x * (1 + t) * (1 + 3e-5);
+  if (!derivative) return 0.5 * x * (1 + t * (1 - 0x1p-11));
   const double slope = 0.7978845608028654 * (1 + 3 * 0.044715 * x * x);
   return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope;
 }
 
-void compute(const Problem& p, const Operands& o, bool splits) {
+// How a sum is rounded to the type of D before it is complete, as seen on an H200 in bfloat16.
+struct Roundings {
+  bool parts;   // of a split sum
+  bool totals;  // before the epilogue
+};
+
+void compute(const Problem& p, const Operands& o, Roundings roundings) {
   std::vector<double> a(p.m * p.k), b(p.n * p.k), gradient(p.m, 0.0);
   for (int q = 0; q < p.d.batches; ++q) {
     for (size_t x = 0; x < p.k; ++x) {
@@ -239,9 +252,9 @@ void compute(const Problem& p, const Operands& o, bool splits) {
         double v = 0;
         for (size_t x = 0; x < p.k; ++x) {
           v += a[i * p.k + x] * b[j * p.k + x];
-          if (splits && x == p.k / 2) v = rounded(p.d.type, v);
+          if (roundings.parts && x == p.k / 2) v = rounded(p.d.type, v);
         }
-        if (splits) v = rounded(p.d.type, v);
+        if (roundings.parts || roundings.totals) v = rounded(p.d.type, v);
         v *= o.alpha;
         if (o.beta != 0) v += o.beta * load(o.c, p.c.type, p.c.index(q, i, j));
         if (p.adds_bias()) v += load(p.bias, p.bias_type, q * p.bias_stride + i);
@@ -271,12 +284,12 @@ void compute(const Problem& p, const Operands& o, bool splits) {
 }
 
 // What an emulated algorithm carries in its opaque data: its problem with and without the sizes, the most
-// workspace that it may take, and the alignments of A, B, C, D, the bias and the auxiliary matrix; whether it
-// splits sums and adds the parts in the type of D, as real ones do unless the preference forbids it.
+// workspace that it may take, and the alignments of A, B, C, D, the bias and the auxiliary matrix; and how it
+// rounds, which is as badly as the preference allows.
 struct Algorithm {
   uint64_t problem, family, most_workspace;
   uint16_t alignment[6];
-  bool splits;
+  Roundings roundings;
 };
 static_assert(sizeof(Algorithm) <= sizeof(cublasLtMatmulAlgo_t));
 
@@ -330,8 +343,12 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   for (int i = 0; i < 4; ++i) {
     algorithm.alignment[i] = static_cast<uint16_t>(read<uint32_t>(preference, minimum[i]));
   }
-  algorithm.splits = read<uint32_t>(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK) &
-                     (CUBLASLT_REDUCTION_SCHEME_INPLACE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE);
+  const auto schemes = read<uint32_t>(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK);
+  algorithm.roundings.parts =
+      schemes & (CUBLASLT_REDUCTION_SCHEME_INPLACE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE);
+  algorithm.roundings.totals =
+      problem.epilogue != CUBLASLT_EPILOGUE_DEFAULT &&
+      (schemes != CUBLASLT_REDUCTION_SCHEME_NONE || (problem.gelu() && !problem.even()));
   // Of these two there is no preference: their pointers say it.
   algorithm.alignment[4] = problem.uses_bias() ? pointer_alignment(problem.bias) : 1;
   algorithm.alignment[5] = problem.uses_aux() ? pointer_alignment(problem.aux) : 1;
@@ -383,7 +400,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
   }
   require(C != D || p.c.ld == p.d.ld, "C and D are the same buffer with different layouts");
   size_t scratch = 0;
-  bool splits = false;
+  Roundings roundings{};
   if (algo) {
     Algorithm algorithm;
     std::memcpy(&algorithm, algo, sizeof algorithm);
@@ -397,7 +414,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
               i < 4 ? "a pointer is less aligned than the preference said (256 bytes by default)"
                     : "the bias or auxiliary pointer is less aligned than the one that heuristics saw");
     }
-    splits = algorithm.splits;
+    roundings = algorithm.roundings;
     scratch = workspace_of(algorithm, p);
     require(workspace_bytes >= scratch, "workspace smaller than the algorithm needs");
     if (scratch) {
@@ -408,7 +425,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
   enqueue(stream, [=] {
     MemoryWindow window;
     poison(workspace, scratch);  // whoever shares it with live data notices
-    compute(p, o, splits);
+    compute(p, o, roundings);
   });
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -155,9 +155,13 @@ GemmPlan make_plan(cublasLtHandle_t handle, const GemmShape& s) {
                "preference");
   };
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, most_workspace);
-  // Parts of a sum are added in float. The other schemes add them in the result's type: bfloat16, then.
+  // A sum that is split among blocks may be rounded to bfloat16 on the way: each part, by the schemes that
+  // add in the result's type; the total before what the epilogue does, by all (seen in cuBLASLt 13.1 on an
+  // H200).
+  const bool may_split = s.out == DType::f32 || s.epilogue == Epilogue::none;
   prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-         static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+         static_cast<std::uint32_t>(may_split ? CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE
+                                              : CUBLASLT_REDUCTION_SCHEME_NONE));
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, s.align_b);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, s.align_a);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, s.align_c);

@@ -81,10 +81,11 @@ void gemm(Context& context, MatrixView<const T> a, MatrixView<const T> b, Matrix
                       std::to_string(shape.n) + "]");
 }
 
-/// Whether cuBLASLt can write or read the matrix beside the result.
+/// Whether every row begins at a multiple of 16 bytes and has a multiple of 8 elements. Of other matrices
+/// cuBLASLt cannot write one beside the result, and it rounds sums to bfloat16 before gelu.
 template <class T>
-bool fits_beside(MatrixView<T> saved) {
-  return saved.stride % 8 == 0 && is_aligned16(saved.data);
+bool is_even(MatrixView<T> matrix) {
+  return matrix.stride % 8 == 0 && matrix.cols % 8 == 0 && is_aligned16(matrix.data);
 }
 
 /// y = gelu_tanh(x w^T + bias), and what goes into gelu where `pre` is not null, in one kernel. False, with
@@ -92,7 +93,7 @@ bool fits_beside(MatrixView<T> saved) {
 template <class T>
 bool gemm_gelu(Context& context, MatrixView<const T> x, MatrixView<const T> weight, std::span<const T> bias,
                MatrixView<T> pre, MatrixView<T> y) {
-  if (x.cols == 0 || (pre && !fits_beside(pre))) return false;
+  if (x.cols == 0 || !is_even(x) || !is_even(weight) || !is_even(y) || (pre && !is_even(pre))) return false;
   GemmShape shape = gemm_shape(context, x, weight, y, {.transpose_b = true});
   GemmOperands operands{1.0f, x.data, weight.data, 0.0f, y.data};
   if (pre) {
@@ -114,7 +115,7 @@ bool gemm_gelu(Context& context, MatrixView<const T> x, MatrixView<const T> weig
 template <class T>
 bool gemm_gelu_backward(Context& context, MatrixView<const T> dy, MatrixView<const T> weight,
                         MatrixView<const T> pre, MatrixView<T> dpre, std::span<T> bias_grad) {
-  if (dy.cols == 0 || !fits_beside(pre)) return false;
+  if (dy.cols == 0 || !is_even(pre)) return false;
   GemmShape shape = gemm_shape(context, dy, weight, dpre, {});
   shape.stride_saved = pre.stride;
   GemmOperands operands{1.0f, dy.data, weight.data, 0.0f, dpre.data};
