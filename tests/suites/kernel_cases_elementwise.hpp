@@ -67,14 +67,39 @@ void add_layout_cases(KernelTable<B>& table) {
               [=](const auto& b, auto& a) {
                 b.scatter_add_rows(a.matrix(0), a.integers(1), a.wide_matrix(2), accumulate);
               });
-    // Wide enough for several blocks of columns, and ids that crowd in one row.
-    table.add("scatter_add_rows 100x600 to two rows" + suffix,
-              {matrix(100, 600, 0, uniform(-1, 1)), integers(100, below(2)),
-               output(as_wide(out_matrix(5, 600, 0, {.sums = 101})))},
-              [=](const auto& b, auto& a) {
-                b.scatter_add_rows(a.matrix(0), a.integers(1), a.wide_matrix(2), accumulate);
-              });
+    // Tables of a few rows and of many, runs of equal ids of all lengths, in order and not.
+    struct Scatter {
+      const char* name;
+      std::int64_t rows, cols, gap, to;
+      std::function<double(std::int64_t, RandomStream&)> ids;
+    };
+    const auto by = [](auto id) { return [=](std::int64_t at, RandomStream&) { return double(id(at)); }; };
+    for (const auto& [name, rows, cols, gap, to, ids] : std::vector<Scatter>{
+             {"600x2 to one row", 600, 2, 0, 1, constant(0)},
+             {"33x300 to one row", 33, 300, 4, 1, constant(0)},
+             {"100x600 to two rows", 100, 600, 0, 5, below(2)},
+             {"290x3 to two rows in turn", 290, 3, 1, 2, by([](auto at) { return at % 2; })},
+             {"129x4 in runs of 16", 129, 4, 0, 9, by([](auto at) { return at / 16; })},
+             {"200x2 in runs of 7, backwards", 200, 2, 0, 30, by([](auto at) { return 29 - at / 7; })},
+             {"160x5 in runs of 40", 160, 5, 0, 7, by([](auto at) { return (at + 8) / 40; })},
+             {"17x8 to as many rows", 17, 8, 0, 17, by([](auto at) { return at * 5 % 17; })},
+             {"530x12 to 512 rows", 530, 12, 0, 512, below(512)},
+             {"130x130 to rows or none", 130, 130, 2, 3, uniform(-60, 3)},
+             {"50x3 to no row", 50, 3, 0, 4, constant(-1)}})
+      table.add("scatter_add_rows " + std::string(name) + suffix,
+                {matrix(rows, cols, gap, uniform(-1, 1)), integers(rows, ids),
+                 output(as_wide(out_matrix(to, cols, gap, {.sums = double(rows + 1)})))},
+                [=](const auto& b, auto& a) {
+                  b.scatter_add_rows(a.matrix(0), a.integers(1), a.wide_matrix(2), accumulate);
+                });
   }
+  // More than a device may put in order at once.
+  table.add("scatter_add_rows 8200x1 to 100 rows",
+            {matrix(8200, 1, 0, uniform(-1, 1)), integers(8200, below(100)),
+             as_wide(out_matrix(101, 1, 0, {.sums = 8201}))},
+            [=](const auto& b, auto& a) {
+              b.scatter_add_rows(a.matrix(0), a.integers(1), a.wide_matrix(2), false);
+            });
   for (const std::int64_t n : vector_sizes) {
     const std::string name = " " + std::to_string(n);
     table.add("cast to wide" + name, {vector(n, uniform(-1e3, 1e3)), out_wide(n)},

@@ -92,6 +92,8 @@ T atomic_exchange(T* p, T value) {
 // ---- arithmetic ----
 inline float rsqrt(float x) { return 1.0f / std::sqrt(x); }
 inline float divide_fast(float x, float y) { return x / y; }
+inline float reciprocal_fast(float x) { return 1.0f / x; }
+inline float exp2_fast(float x) { return std::exp2(x); }
 inline void sine_cosine_pi(float x, float& sine, float& cosine) {
   sine = static_cast<float>(std::sin(3.141592653589793 * static_cast<double>(x)));
   cosine = static_cast<float>(std::cos(3.141592653589793 * static_cast<double>(x)));
@@ -107,6 +109,7 @@ T* aligned16(T* p) {
   if (reinterpret_cast<uintptr_t>(p) % 16) emu::fail("16-byte access to a misaligned address");
   return p;
 }
+inline void store_global16(void* p, const uint4& words) { *static_cast<uint4*>(aligned16(p)) = words; }
 
 // ---- asynchronous copies: made only at the wait that covers them, until then NaN ----
 inline void cp_async16(void* shared, const void* global) {

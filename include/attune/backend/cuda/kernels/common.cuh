@@ -81,18 +81,41 @@ __device__ __forceinline__ Pack<T> load_pack(const T* p, int64_t count, bool ali
   }
   return pack;
 }
+/// Two bfloat16 in a word, the first in its lower half.
+__device__ __forceinline__ uint32_t bf16_pair(float low, float high) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+/// A pack as it is stored.
+__device__ __forceinline__ uint4 words_of(const Pack<float>& pack) {
+  uint4 words;
+  memcpy(&words, pack.v, sizeof words);
+  return words;
+}
+__device__ __forceinline__ uint4 words_of(const Pack<bf16>& pack) {
+  return make_uint4(bf16_pair(pack.v[0], pack.v[1]), bf16_pair(pack.v[2], pack.v[3]),
+                    bf16_pair(pack.v[4], pack.v[5]), bf16_pair(pack.v[6], pack.v[7]));
+}
+template <class T>
+__device__ __forceinline__ void store_elements(T* p, const Pack<T>& pack, int64_t count) {
+#pragma unroll
+  for (int k = 0; k < Pack<T>::size; ++k)
+    if (k < count) p[k] = from_float<T>(pack.v[k]);
+}
 template <class T>
 __device__ __forceinline__ void store_pack(T* p, const Pack<T>& pack, int64_t count, bool aligned) {
-  if (aligned && count >= Pack<T>::size) {
-    Vector<T> vector;
-#pragma unroll
-    for (int k = 0; k < Pack<T>::size; ++k) vector.v[k] = from_float<T>(pack.v[k]);
-    *reinterpret_cast<Vector<T>*>(port::aligned16(p)) = vector;
-  } else {
-#pragma unroll
-    for (int k = 0; k < Pack<T>::size; ++k)
-      if (k < count) p[k] = from_float<T>(pack.v[k]);
-  }
+  if (aligned && count >= Pack<T>::size)
+    *reinterpret_cast<uint4*>(port::aligned16(p)) = words_of(pack);
+  else
+    store_elements(p, pack, count);
+}
+/// The same to global memory, by one instruction even where the compiler would make several of store_pack's.
+template <class T>
+__device__ __forceinline__ void store_global_pack(T* p, const Pack<T>& pack, int64_t count, bool aligned) {
+  if (aligned && count >= Pack<T>::size)
+    port::store_global16(p, words_of(pack));
+  else
+    store_elements(p, pack, count);
 }
 
 /// `Count` elements, a number of whole packs, as load_pack and store_pack handle one: for kernels of which
@@ -128,6 +151,8 @@ struct Rows {
 
   __device__ __forceinline__ T* row(int64_t r) const { return data + r * stride; }
   __device__ __forceinline__ explicit operator bool() const { return data != nullptr; }
+  /// Where `aligned` is known to be true: the compiler then drops the slow paths.
+  __device__ __forceinline__ Rows known_aligned() const { return {data, stride, true}; }
 };
 template <class T>
 bool is_aligned16(const T* p) {

@@ -15,7 +15,7 @@ struct UnaryForward {
   bool aligned;
   __device__ void operator()(int64_t at, int64_t count) const {
     Pack<S> pack = load_pack(x + at, count, aligned);
-    for (float& value : pack.v) value = apply_unary(op, value);
+    apply_unary(op, pack.v);
     store_pack(y + at, pack, count, aligned);
   }
 };
@@ -30,7 +30,7 @@ struct UnaryBackward {
   __device__ void operator()(int64_t at, int64_t count) const {
     Pack<S> pack = load_pack(dy + at, count, aligned), from{};
     if (saved) from = load_pack(saved + at, count, aligned);
-    for (int k = 0; k < Pack<S>::size; ++k) pack.v[k] *= unary_slope(op, from.v[k]);
+    multiply_by_slopes(op, from.v, pack.v);
     store_pack(dx + at, pack, count, aligned);
   }
 };

@@ -2,7 +2,7 @@
 
 #include <type_traits>
 
-#include <attune/backend/cuda/kernels/common.cuh>
+#include <attune/backend/cuda/kernels/scatter.cuh>
 
 // Copies, casts, and rows by number: see Layout in backend.hpp.
 
@@ -98,45 +98,6 @@ struct ZeroRows {
   }
 };
 
-inline constexpr int scatter_threads = 128;
-
-/// sums[ids[i]] += rows[i] without atomics, in the order of i. Grid: (number of rows, pieces of
-/// scatter_threads packs). The block of the first row of an id adds all rows of that id; the others have
-/// nothing to do.
-template <class S>
-__global__ void __launch_bounds__(scatter_threads)
-    scatter_add_rows_kernel(Rows<const S> rows, const int32_t* ids, Rows<float> sums, int count,
-                            int64_t cols) {
-  const int first = static_cast<int>(blockIdx.x), lane = static_cast<int>(threadIdx.x % 32);
-  const int32_t id = ids[first];
-  if (id < 0) return;
-  // Every warp looks for itself, so there is nothing to wait for.
-  for (int begin = 0; begin < first; begin += 32) {
-    const int i = begin + lane;
-    const bool same = i < first && ids[i] == id;
-    const unsigned found = port::ballot(same);
-    if (found != 0) return;
-  }
-  const int64_t column = (int64_t{blockIdx.y} * scatter_threads + threadIdx.x) * pack_size<S>;
-  const bool mine = column < cols;
-  float sum[pack_size<S>];
-  for (int k = 0; k < pack_size<S>; ++k) sum[k] = mine && column + k < cols ? sums.row(id)[column + k] : 0.0f;
-  for (int begin = first; begin < count; begin += 32) {
-    const int i = begin + lane;
-    const bool same = i < count && ids[i] == id;
-    unsigned found = port::ballot(same);
-    while (found != 0) {
-      const int row = begin + port::lowest_bit(found);
-      found &= found - 1;
-      if (!mine) continue;
-      const Pack<S> pack = load_pack(rows.row(row) + column, cols - column, rows.aligned);
-      for (int k = 0; k < pack_size<S>; ++k) sum[k] += pack.v[k];
-    }
-  }
-  for (int k = 0; k < pack_size<S>; ++k)
-    if (mine && column + k < cols) sums.row(id)[column + k] = sum[k];
-}
-
 template <class T>
 void Layout<T>::copy_strided(StridedView<const T> from, StridedView<T> to, bool accumulate) const {
   const std::int64_t count = from.shape.size();
@@ -187,11 +148,7 @@ void Layout<T>::scatter_add_rows(MatrixView<const T> rows, std::span<const std::
   Context& context = context_of(*this);
   if (!accumulate) launch_over_rows<float>(context, sums.rows, sums.cols, ZeroRows{rows_of(sums)});
   if (rows.rows == 0 || rows.cols == 0) return;
-  const auto pieces = static_cast<unsigned>(ceil_div(rows.cols, scatter_threads * pack_size<Scalar<T>>));
-  const auto config = launch_config(context, dim3(static_cast<unsigned>(rows.rows), pieces), scatter_threads);
-  check(ATTUNE_LAUNCH(config, scatter_add_rows_kernel<Scalar<T>>, rows_of(rows), ids.data(), rows_of(sums),
-                      static_cast<int>(rows.rows), rows.cols),
-        "scatter_add_rows");
+  scatter_rows(context, rows_of(rows), rows.cols, ids, rows_of(sums), accumulate);
 }
 
 }  // namespace attune::cuda

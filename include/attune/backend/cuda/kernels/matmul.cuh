@@ -22,7 +22,7 @@ struct BiasActivation {
     if (bias) shift = load_pack(bias.data + column, count, bias.aligned);
     for (int k = 0; k < Pack<S>::size; ++k) pack.v[k] += shift.v[k];
     if (pre) store_pack(pre.row(row) + column, pack, count, pre.aligned);
-    for (float& value : pack.v) value = apply_unary(activation, value);
+    apply_unary(activation, pack.v);
     store_pack(y.row(row) + column, pack, count, y.aligned);
   }
 };
@@ -30,21 +30,34 @@ struct BiasActivation {
 template <class S>
 struct ActivationBackward {
   Unary activation;
-  Rows<const S> saved, dy;  ///< saved is null when the activation saves nothing
+  Rows<const S> saved, dy;  ///< saved may be any rows when the activation saves nothing
   Rows<S> dpre;
 
-  /// Stores a pack of dpre, and returns it as it was before it was rounded.
-  __device__ __forceinline__ Pack<S> store(int64_t row, int64_t column, int64_t count) const {
-    Pack<S> pack = load_pack(dy.row(row) + column, count, dy.aligned), from{};
-    if (saved) from = load_pack(saved.row(row) + column, count, saved.aligned);
-    for (int k = 0; k < Pack<S>::size; ++k) pack.v[k] *= unary_slope(activation, from.v[k]);
-    store_pack(dpre.row(row) + column, pack, count, dpre.aligned);
-    return pack;
+  struct Loaded {
+    Pack<S> dy, from;
+  };
+  static constexpr int batch = 2;
+  __device__ __forceinline__ bool is_aligned() const { return saved.aligned && dy.aligned && dpre.aligned; }
+  __device__ __forceinline__ ActivationBackward aligned() const {
+    return {activation, saved.known_aligned(), dy.known_aligned(), dpre.known_aligned()};
   }
-  __device__ void operator()(int64_t row, int64_t column, int64_t count) const { store(row, column, count); }
-  /// With the bias gradient's part.
-  __device__ void operator()(int64_t row, int64_t column, int64_t count, Pack<S> (&sums)[1]) const {
-    const Pack<S> pack = store(row, column, count);
+  __device__ __forceinline__ Loaded load(int64_t row, int64_t column, int64_t count) const {
+    return {load_pack(dy.row(row) + column, count, dy.aligned),
+            load_pack(saved.row(row) + column, count, saved.aligned)};
+  }
+  /// Stores a pack of dpre, and returns it as it was before it was rounded.
+  __device__ __forceinline__ Pack<S> store(Loaded loaded, int64_t row, int64_t column, int64_t count) const {
+    multiply_by_slopes(activation, loaded.from.v, loaded.dy.v);
+    store_global_pack(dpre.row(row) + column, loaded.dy, count, dpre.aligned);
+    return loaded.dy;
+  }
+  __device__ __forceinline__ void operator()(int64_t row, int64_t column, int64_t count) const {
+    store(load(row, column, count), row, column, count);
+  }
+  /// The bias gradient's part.
+  __device__ __forceinline__ void add(const Loaded& loaded, int64_t row, int64_t column, int64_t count,
+                                      Pack<S> (&sums)[1]) const {
+    const Pack<S> pack = store(loaded, row, column, count);
     for (int k = 0; k < Pack<S>::size; ++k) sums[0].v[k] += pack.v[k];
   }
 };
@@ -52,8 +65,16 @@ struct ActivationBackward {
 template <class S>
 struct ColumnValues {
   Rows<const S> dy;
-  __device__ void operator()(int64_t row, int64_t column, int64_t count, Pack<S> (&sums)[1]) const {
-    const Pack<S> pack = load_pack(dy.row(row) + column, count, dy.aligned);
+
+  using Loaded = Pack<S>;
+  static constexpr int batch = 4;
+  __device__ __forceinline__ bool is_aligned() const { return dy.aligned; }
+  __device__ __forceinline__ ColumnValues aligned() const { return {dy.known_aligned()}; }
+  __device__ __forceinline__ Loaded load(int64_t row, int64_t column, int64_t count) const {
+    return load_pack(dy.row(row) + column, count, dy.aligned);
+  }
+  __device__ __forceinline__ void add(const Loaded& pack, int64_t, int64_t, int64_t,
+                                      Pack<S> (&sums)[1]) const {
     for (int k = 0; k < Pack<S>::size; ++k) sums[0].v[k] += pack.v[k];
   }
 };
@@ -104,9 +125,8 @@ void Matmul<T>::linear_activation_backward(Unary activation, MatrixView<const T>
                                            MatrixView<const T> dy, MatrixView<T> dpre, std::span<W> bias_grad,
                                            bool accumulate) const {
   Context& context = context_of(*this);
-  Rows<const Scalar<T>> needed{};
-  if (saves(activation) != Saves::nothing) needed = rows_of(saved);
-  const ActivationBackward<Scalar<T>> backward{activation, needed, rows_of(dy), rows_of(dpre)};
+  const MatrixView<const T>& needed = saves(activation) == Saves::nothing ? dy : saved;
+  const ActivationBackward<Scalar<T>> backward{activation, rows_of(needed), rows_of(dy), rows_of(dpre)};
   if (bias_grad.empty())
     launch_over_rows<Scalar<T>>(context, dy.rows, dy.cols, backward);
   else

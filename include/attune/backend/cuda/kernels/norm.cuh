@@ -119,13 +119,25 @@ template <class S>
 struct LayerNormParameterGrads {
   Rows<const S> dy, s;
   const float *mean, *rstd;
-  __device__ void operator()(int64_t row, int64_t column, int64_t count, Pack<S> (&sums)[2]) const {
-    const Pack<S> d = load_pack(dy.row(row) + column, count, dy.aligned);
-    const Pack<S> v = load_pack(s.row(row) + column, count, s.aligned);
-    const float m = mean[row], r = rstd[row];
+
+  struct Loaded {
+    Pack<S> dy, s;
+    float mean, rstd;
+  };
+  static constexpr int batch = 4;
+  __device__ __forceinline__ bool is_aligned() const { return dy.aligned && s.aligned; }
+  __device__ __forceinline__ LayerNormParameterGrads aligned() const {
+    return {dy.known_aligned(), s.known_aligned(), mean, rstd};
+  }
+  __device__ __forceinline__ Loaded load(int64_t row, int64_t column, int64_t count) const {
+    return {load_pack(dy.row(row) + column, count, dy.aligned),
+            load_pack(s.row(row) + column, count, s.aligned), mean[row], rstd[row]};
+  }
+  __device__ __forceinline__ void add(const Loaded& loaded, int64_t, int64_t, int64_t,
+                                      Pack<S> (&sums)[2]) const {
     for (int k = 0; k < Pack<S>::size; ++k) {
-      sums[0].v[k] += d.v[k] * (v.v[k] - m) * r;
-      sums[1].v[k] += d.v[k];
+      sums[0].v[k] += loaded.dy.v[k] * (loaded.s.v[k] - loaded.mean) * loaded.rstd;
+      sums[1].v[k] += loaded.dy.v[k];
     }
   }
 };
@@ -180,11 +192,23 @@ template <class S>
 struct RmsNormParameterGrads {
   Rows<const S> dy, s;
   const float* rstd;
-  __device__ void operator()(int64_t row, int64_t column, int64_t count, Pack<S> (&sums)[1]) const {
-    const Pack<S> d = load_pack(dy.row(row) + column, count, dy.aligned);
-    const Pack<S> v = load_pack(s.row(row) + column, count, s.aligned);
-    const float r = rstd[row];
-    for (int k = 0; k < Pack<S>::size; ++k) sums[0].v[k] += d.v[k] * v.v[k] * r;
+
+  struct Loaded {
+    Pack<S> dy, s;
+    float rstd;
+  };
+  static constexpr int batch = 4;
+  __device__ __forceinline__ bool is_aligned() const { return dy.aligned && s.aligned; }
+  __device__ __forceinline__ RmsNormParameterGrads aligned() const {
+    return {dy.known_aligned(), s.known_aligned(), rstd};
+  }
+  __device__ __forceinline__ Loaded load(int64_t row, int64_t column, int64_t count) const {
+    return {load_pack(dy.row(row) + column, count, dy.aligned),
+            load_pack(s.row(row) + column, count, s.aligned), rstd[row]};
+  }
+  __device__ __forceinline__ void add(const Loaded& loaded, int64_t, int64_t, int64_t,
+                                      Pack<S> (&sums)[1]) const {
+    for (int k = 0; k < Pack<S>::size; ++k) sums[0].v[k] += loaded.dy.v[k] * loaded.s.v[k] * loaded.rstd;
   }
 };
 

@@ -58,6 +58,18 @@ __device__ __forceinline__ T atomic_exchange(T* p, T value) {
 __device__ __forceinline__ float rsqrt(float x) { return rsqrtf(x); }
 /// Off by at most 2 ulp; 0 for divisors above 2^126.
 __device__ __forceinline__ float divide_fast(float x, float y) { return __fdividef(x, y); }
+/// Off by at most 1 ulp; what is below 2^-126 counts as 0.
+__device__ __forceinline__ float reciprocal_fast(float x) {
+  float y = 0.0f;
+  ATTUNE_ASM("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+/// Off by at most 2^-22 of the value; what is below 2^-126 counts as 0.
+__device__ __forceinline__ float exp2_fast(float x) {
+  float y = 0.0f;
+  ATTUNE_ASM("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 /// Of pi x.
 __device__ __forceinline__ void sine_cosine_pi(float x, float& sine, float& cosine) {
   sincospif(x, &sine, &cosine);
@@ -71,6 +83,12 @@ __device__ __forceinline__ int lowest_bit(unsigned mask) { return __ffs(static_c
 template <class T>
 __device__ __forceinline__ T* aligned16(T* p) {
   return p;
+}
+/// A single store to global memory.
+__device__ __forceinline__ void store_global16(void* p, const uint4& words) {
+  ATTUNE_ASM("st.global.v4.u32 [%0], {%1,%2,%3,%4};" ::"l"(__cvta_generic_to_global(p)), "r"(words.x),
+             "r"(words.y), "r"(words.z), "r"(words.w)
+             : "memory");
 }
 
 // ---- asynchronous copies of 16 bytes from global to shared memory ----
