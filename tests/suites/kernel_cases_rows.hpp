@@ -195,6 +195,11 @@ void add_matmul_cases(KernelTable<B>& table, double even_gelu = 0.0) {
                   });
       }
     }
+  // Two chunks of rows; more of them than there may be chunks.
+  for (const auto& [rows, cols] : {std::pair{136, 8}, std::pair{33000, 1}})
+    table.add("bias_backward " + std::to_string(rows) + "x" + std::to_string(cols),
+              {matrix(rows, cols, 0, uniform(-1, 1)), out_wide(cols, {.sums = double(rows + 1)})},
+              [](const auto& b, auto& a) { b.bias_backward(a.matrix(0), a.wide(1), false); });
   table.add(
       "linear_activation_backward in place, no bias",
       {matrix(9, 21, 0, uniform(-1, 1)), updated(out_matrix(9, 21, 0, {.relative = 8, .absolute = 24}))},
