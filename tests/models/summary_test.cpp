@@ -1,6 +1,7 @@
 // The forecast of memory against what a training step takes.
 #include <doctest/doctest.h>
 #include <attune/attune.hpp>
+#include <attune/models/decoders.hpp>
 
 #include <string>
 #include <vector>
@@ -30,10 +31,8 @@ Batch make_batch(std::int64_t sequences, std::int32_t length, std::int32_t label
   return batch;
 }
 
-template <class T>
-double forecast_over_peak(std::int64_t sequences, std::int32_t length) {
-  auto model = BertForSequenceClassification<T, Cpu>::from_config(mini_lm());
-  const Batch batch = make_batch(sequences, length, 2);
+template <class Model>
+double forecast_over_peak(Model model, const Batch& batch) {
   const ModelSummary summary = summarize(model, batch.tokens(), batch.size());
   AdamW optimizer(model.parameters(), {.lr = 1e-5});
   for (int step = 0; step < 2; ++step) {
@@ -45,6 +44,25 @@ double forecast_over_peak(std::int64_t sequences, std::int32_t length) {
   const auto peak = static_cast<double>(Cpu::memory_stats().peak);
   MESSAGE(std::string(summary.to_string()) << "  measured: " << peak / (1 << 20) << " MiB");
   return static_cast<double>(summary.total_bytes()) / peak;
+}
+
+template <class T>
+double of_mini_lm(std::int64_t sequences, std::int32_t length) {
+  return forecast_over_peak(BertForSequenceClassification<T, Cpu>::from_config(mini_lm()),
+                            make_batch(sequences, length, 2));
+}
+
+template <class T>
+double of_gpt2(std::int64_t sequences, std::int32_t length) {
+  Gpt2Config config;
+  config.n_embd = config.n_positions = 256;
+  config.n_head = 4;
+  config.n_layer = 4;
+  config.n_inner = 1024;
+  config.vocab_size = 2000;
+  Batch batch = make_batch(sequences, length, 2);
+  batch.labels = batch.input_ids;
+  return forecast_over_peak(Gpt2ForCausalLM<T, Cpu>::from_config(config), batch);
 }
 
 }  // namespace
@@ -70,7 +88,9 @@ TEST_CASE("summary: small models are told in KiB, large ones in MiB") {
 }
 
 TEST_CASE("summary: the forecast is within 15 % of the peak of a step") {
-  CHECK(forecast_over_peak<float>(16, 64) == doctest::Approx(1.0).epsilon(0.15));
-  CHECK(forecast_over_peak<float>(4, 24) == doctest::Approx(1.0).epsilon(0.15));
-  CHECK(forecast_over_peak<bfloat16>(16, 64) == doctest::Approx(1.0).epsilon(0.15));
+  CHECK(of_mini_lm<float>(16, 64) == doctest::Approx(1.0).epsilon(0.15));
+  CHECK(of_mini_lm<float>(4, 24) == doctest::Approx(1.0).epsilon(0.15));
+  CHECK(of_mini_lm<bfloat16>(16, 64) == doctest::Approx(1.0).epsilon(0.15));
+  CHECK(of_gpt2<float>(16, 64) == doctest::Approx(1.0).epsilon(0.15));
+  CHECK(of_gpt2<bfloat16>(16, 64) == doctest::Approx(1.0).epsilon(0.15));
 }

@@ -13,6 +13,7 @@
 #include <attune/nn/embedding.hpp>
 #include <attune/nn/layer_norm.hpp>
 #include <attune/ops/binary.hpp>
+#include <attune/ops/feed_forward.hpp>
 #include <attune/ops/view.hpp>
 
 // GPT-2 (Radford et al. 2019) in the names of transformers/models/gpt2/modeling_gpt2.py. Its "Conv1D" is a
@@ -72,13 +73,14 @@ struct Gpt2Block {
     const AdapterRows<B> rows(pass.random, keys);
     const Tensor<T, B> h =
         residual + attune::dropout(attn_c_proj(attended), resid_dropout.mask(pass.random, keys));
-    return h + attune::dropout(mlp_c_proj(c_fc(ln_2(h), activation)), mlp_dropout.mask(pass.random, keys));
+    return h + attune::dropout(mlp(ln_2(h)), mlp_dropout.mask(pass.random, keys));
   }
 
   /// Bytes that a training step keeps of this layer for backward, of `rows` tokens.
   std::int64_t saved_bytes(std::int64_t rows) const {
     const std::int64_t features = c_fc.weight.shape()[1], inner = c_fc.weight.shape()[0];
-    return rows * ((8 * features + 2 * inner) * static_cast<std::int64_t>(sizeof(T)) + (num_heads + 4) * 4);
+    const std::int64_t kept = one_mlp() ? inner : 2 * inner;
+    return rows * ((8 * features + kept) * static_cast<std::int64_t>(sizeof(T)) + (num_heads + 4) * 4);
   }
   /// The most that backward holds at once on top of what is saved.
   std::int64_t backward_bytes(std::int64_t rows) const {
@@ -100,6 +102,13 @@ struct Gpt2Block {
   }
 
  private:
+  /// Whether the two layers of the feed-forward part are one operation, which keeps one of its two large
+  /// arrays.
+  bool one_mlp() const { return !c_fc.has_adapters() && !mlp_c_proj.has_adapters(); }
+  Tensor<T, B> mlp(const Tensor<T, B>& x) const {
+    if (!one_mlp()) return mlp_c_proj(c_fc(x, activation));
+    return feed_forward(x, c_fc.weight, c_fc.bias, activation, mlp_c_proj.weight, mlp_c_proj.bias);
+  }
   Tensor<T, B> attend(const Tensor<T, B>& x, const DecoderPass<T, B>& pass, std::size_t layer) const {
     const std::int64_t features = x.shape().back();
     AttentionSettings<B> settings;
