@@ -385,7 +385,10 @@ void add_norm_cases(KernelTable<B>& table) {
 
 template <class B>
 void add_loss_cases(KernelTable<B>& table) {
-  for (const auto& [rows, cols, gap] : matrix_shapes) {
+  // Also long rows that begin anywhere, and long ones with a gap behind an odd number of columns.
+  std::vector<MatrixShape> shapes = matrix_shapes;
+  shapes.insert(shapes.end(), {{9, 2051, 0}, {3, 4099, 5}});
+  for (const auto& [rows, cols, gap] : shapes) {
     if (cols == 0) continue;
     const double n = double(cols);
     for (const float smoothing : {0.0f, 0.1f})
@@ -412,18 +415,34 @@ void add_loss_cases(KernelTable<B>& table) {
                   });
         // lse is given, so p is off by the 32 u of exp's argument; weights are at most 2, factor * scale
         // 0.75.
+        const auto backward_arrays = [=, rows = rows, cols = cols](const Array& logits,
+                                                                   std::int64_t out_gap) {
+          return std::vector<Array>{logits,
+                                    integers(rows, labels),
+                                    wide_vector(cols, uniform(0.5, 2)),
+                                    wide_vector(rows, constant(0)),
+                                    wide_vector(1, constant(1.5)),
+                                    out_matrix(rows, cols, out_gap, {.relative = 4, .absolute = 128 + n / 8}),
+                                    wide_vector(rows, constant(0))};
+        };
         table.add(
-            "cross_entropy_backward" + name,
-            {matrix(rows, cols, gap, uniform(-8, 8)), integers(rows, labels),
-             wide_vector(cols, uniform(0.5, 2)), wide_vector(rows, constant(0)),
-             wide_vector(1, constant(1.5)),
-             out_matrix(rows, cols, gap, {.relative = 4, .absolute = 128 + n / 8}),
-             wide_vector(rows, constant(0))},
+            "cross_entropy_backward" + name, backward_arrays(matrix(rows, cols, gap, uniform(-8, 8)), gap),
             [=](const Reference& b, auto& a) {
               b.cross_entropy(a.matrix(0), a.integers(1), options(a.wide(2)), a.wide(6), a.wide(3));
             },
             [=](const auto& b, auto& a) {
               b.cross_entropy_backward(a.matrix(0), a.integers(1), options(a.wide(2)), a.wide(3), 0.5f,
+                                       a.wide(4).data(), a.matrix(5));
+            });
+        // From wide logits, whose rows lie at another distance.
+        table.add(
+            "cross_entropy_backward of wide logits" + name,
+            backward_arrays(as_wide(matrix(rows, cols, gap, uniform(-8, 8))), gap + 3),
+            [=](const Reference& b, auto& a) {
+              b.cross_entropy(a.wide_matrix(0), a.integers(1), options(a.wide(2)), a.wide(6), a.wide(3));
+            },
+            [=](const auto& b, auto& a) {
+              b.cross_entropy_backward(a.wide_matrix(0), a.integers(1), options(a.wide(2)), a.wide(3), 0.5f,
                                        a.wide(4).data(), a.matrix(5));
             });
       }

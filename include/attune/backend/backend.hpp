@@ -240,9 +240,10 @@ concept SequenceOps = requires(const B& b, MatrixView<const T> x, MatrixView<T> 
 };
 
 template <class B, class T>
-concept LossOps = requires(const B& b, MatrixView<const T> logits, MatrixView<T> grad,
-                           std::span<const std::int32_t> labels, CrossEntropyOptions<Wide<T>> options,
-                           std::span<Wide<T>> values, std::span<const Wide<T>> saved, std::span<const T> x,
+concept LossOps = requires(const B& b, MatrixView<const T> logits, MatrixView<const Wide<T>> wide_logits,
+                           MatrixView<T> grad, std::span<const std::int32_t> labels,
+                           CrossEntropyOptions<Wide<T>> options, std::span<Wide<T>> values,
+                           std::span<const Wide<T>> saved, std::span<const T> x,
                            std::span<const Wide<T>> targets, std::span<T> dx, const Wide<T>* scale,
                            Wide<T> factor) {
   // Per-row loss (0 where ignored; unreduced, weighted) and log-sum-exp (of ignored rows as well):
@@ -251,6 +252,7 @@ concept LossOps = requires(const B& b, MatrixView<const T> logits, MatrixView<T>
   // dlogits = d(loss of the row) * factor * *scale; (logits, labels, options, lse, factor, scale on the
   // device, dlogits)
   b.cross_entropy_backward(logits, labels, options, saved, factor, scale, grad);
+  b.cross_entropy_backward(wide_logits, labels, options, saved, factor, scale, grad);  // not in place
   // Elementwise losses (x - t)^2 and max(x, 0) - x t + log(1 + exp(-|x|)), unreduced, and their backward.
   b.mse(x, targets, values);
   b.mse_backward(x, targets, factor, scale, dx);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include <attune/backend/cpu/activation.hpp>
 #include <attune/backend/cpu/loss.hpp>
@@ -49,10 +50,11 @@ void Loss<T>::cross_entropy(MatrixView<const T> logits, std::span<const std::int
   });
 }
 
-template <class T>
-void Loss<T>::cross_entropy_backward(MatrixView<const T> logits, std::span<const std::int32_t> labels,
-                                     CrossEntropyOptions<W> options, std::span<const W> lse, W factor,
-                                     const W* scale, MatrixView<T> dlogits) const {
+/// Loss::cross_entropy_backward of logits as T or as float.
+template <class Logit, class T>
+void cross_entropy_backward_of(MatrixView<const Logit> logits, std::span<const std::int32_t> labels,
+                               const CrossEntropyOptions<float>& options, std::span<const float> lse,
+                               float factor, const float* scale, MatrixView<T> dlogits) {
   const std::int64_t n = logits.cols;
   const float* const weights = options.class_weights.empty() ? nullptr : options.class_weights.data();
   const float upstream = factor * *scale, uniform = options.label_smoothing / static_cast<float>(n);
@@ -89,6 +91,22 @@ void Loss<T>::cross_entropy_backward(MatrixView<const T> logits, std::span<const
       store(out, target, n);
     }
   });
+}
+
+template <class T>
+void Loss<T>::cross_entropy_backward(MatrixView<const T> logits, std::span<const std::int32_t> labels,
+                                     CrossEntropyOptions<W> options, std::span<const W> lse, W factor,
+                                     const W* scale, MatrixView<T> dlogits) const {
+  cross_entropy_backward_of(logits, labels, options, lse, factor, scale, dlogits);
+}
+
+template <class T>
+void Loss<T>::cross_entropy_backward(MatrixView<const OtherWide<T>> logits,
+                                     std::span<const std::int32_t> labels, CrossEntropyOptions<W> options,
+                                     std::span<const W> lse, W factor, const W* scale,
+                                     MatrixView<T> dlogits) const {
+  if constexpr (!std::is_same_v<T, W>)
+    cross_entropy_backward_of(logits, labels, options, lse, factor, scale, dlogits);
 }
 
 /// Calls f(x as floats, begin, count) for pieces of x; f fills an output of its own.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include <attune/backend/backend.hpp>
@@ -49,6 +50,10 @@ class Cuda : public KernelOverloads<cuda::Groups, float, bfloat16>, public cuda:
  public:
   static constexpr bool host_memory = false;
   using LateNumber = cuda::LateNumber;
+  /// Products whose extents are multiples of this are computed by the fastest kernels (16 bytes of bfloat16).
+  static constexpr std::int64_t product_multiple = 8;
+  /// See LinearCrossEntropyOptions: 512 MiB of float.
+  static constexpr std::int64_t chunk_elements = std::int64_t{1} << 27;
 
   /// Throws DeviceError that says what is missing: the driver, or a device of that number.
   explicit Cuda(int ordinal = 0) : context_(&cuda::Context::of(ordinal)) {}

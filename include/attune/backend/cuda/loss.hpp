@@ -16,6 +16,9 @@ struct Loss {
   void cross_entropy_backward(MatrixView<const T> logits, std::span<const std::int32_t> labels,
                               CrossEntropyOptions<W> options, std::span<const W> lse, W factor,
                               const W* scale, MatrixView<T> dlogits) const;
+  void cross_entropy_backward(MatrixView<const OtherWide<T>> logits, std::span<const std::int32_t> labels,
+                              CrossEntropyOptions<W> options, std::span<const W> lse, W factor,
+                              const W* scale, MatrixView<T> dlogits) const;
   void mse(std::span<const T> x, std::span<const W> targets, std::span<W> losses) const;
   void mse_backward(std::span<const T> x, std::span<const W> targets, W factor, const W* scale,
                     std::span<T> dx) const;

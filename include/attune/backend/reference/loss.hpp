@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <type_traits>
 
 #include <attune/backend/backend.hpp>
 #include <attune/backend/reference/common.hpp>
@@ -40,20 +41,12 @@ struct Loss {
   void cross_entropy_backward(MatrixView<const T> logits, std::span<const std::int32_t> labels,
                               CrossEntropyOptions<W> options, std::span<const W> lse, W factor,
                               const W* scale, MatrixView<T> dlogits) const {
-    double weight_sum = 0.0;
-    for (std::int64_t c = 0; c < logits.cols; ++c) weight_sum += weight(options, c);
-    for (std::int64_t row = 0; row < logits.rows; ++row)
-      for (std::int64_t c = 0; c < logits.cols; ++c) {
-        double gradient = 0.0;
-        if (labels[row] != options.ignore_index) {
-          const double p = std::exp(double(logits.row(row)[c]) - double(lse[row]));
-          const double e = double{options.label_smoothing};
-          const double hit = c == labels[row] ? 1.0 : 0.0;
-          gradient = (1.0 - e) * weight(options, labels[row]) * (p - hit) +
-                     e / double(logits.cols) * (p * weight_sum - weight(options, c));
-        }
-        dlogits.row(row)[c] = T(gradient * double(factor) * double(*scale));
-      }
+    backward_of(logits, labels, options, lse, factor, scale, dlogits);
+  }
+  void cross_entropy_backward(MatrixView<const OtherWide<T>> logits, std::span<const std::int32_t> labels,
+                              CrossEntropyOptions<W> options, std::span<const W> lse, W factor,
+                              const W* scale, MatrixView<T> dlogits) const {
+    if constexpr (!std::is_same_v<T, W>) backward_of(logits, labels, options, lse, factor, scale, dlogits);
   }
 
   /// (x - t)^2
@@ -83,6 +76,25 @@ struct Loss {
   }
 
  private:
+  template <class Logit>
+  static void backward_of(MatrixView<const Logit> logits, std::span<const std::int32_t> labels,
+                          const CrossEntropyOptions<W>& options, std::span<const W> lse, W factor,
+                          const W* scale, MatrixView<T> dlogits) {
+    double weight_sum = 0.0;
+    for (std::int64_t c = 0; c < logits.cols; ++c) weight_sum += weight(options, c);
+    for (std::int64_t row = 0; row < logits.rows; ++row)
+      for (std::int64_t c = 0; c < logits.cols; ++c) {
+        double gradient = 0.0;
+        if (labels[row] != options.ignore_index) {
+          const double p = std::exp(double(logits.row(row)[c]) - double(lse[row]));
+          const double e = double{options.label_smoothing};
+          const double hit = c == labels[row] ? 1.0 : 0.0;
+          gradient = (1.0 - e) * weight(options, labels[row]) * (p - hit) +
+                     e / double(logits.cols) * (p * weight_sum - weight(options, c));
+        }
+        dlogits.row(row)[c] = T(gradient * double(factor) * double(*scale));
+      }
+  }
   static double weight(const CrossEntropyOptions<W>& options, std::int64_t c) {
     return options.class_weights.empty() ? 1.0 : double(options.class_weights[c]);
   }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include <attune/backend/cuda/kernels/scatter.cuh>
@@ -33,21 +35,71 @@ inline CopyDims copy_dims(const Shape& shape, const Shape& from, const Shape& to
   return dims;
 }
 
+/// What lies as whole packs in both arrays, counted in packs. False where it does not.
 template <class S>
+bool in_packs(const S* from, const S* to, CopyDims& dims) {
+  constexpr int64_t size = pack_size<S>;
+  const int last = dims.rank - 1;
+  if (last < 0 || dims.from[last] != 1 || dims.to[last] != 1 || dims.extent[last] % size != 0) return false;
+  if (!is_aligned16(from) || !is_aligned16(to)) return false;
+  for (int dim = 0; dim < last; ++dim)
+    if (dims.from[dim] % size != 0 || dims.to[dim] % size != 0) return false;
+  dims.extent[last] /= size;
+  for (int dim = 0; dim < last; ++dim) {
+    dims.from[dim] /= size;
+    dims.to[dim] /= size;
+  }
+  return true;
+}
+
+/// to = from or to += from, of the first `count` elements but no more than `Size`.
+template <int Size, class S>
+__device__ __forceinline__ void copy_pack(const S* from, S* to, int64_t count, bool accumulate,
+                                          bool aligned) {
+  if (accumulate) {
+    Pack<S> pack = load_pack(from, count, aligned);
+    const Pack<S> before = load_pack(to, count, aligned);
+    for (int k = 0; k < Size; ++k) pack.v[k] += before.v[k];
+    store_pack(to, pack, count, aligned);
+  } else if (Size == pack_size<S> && aligned && count >= Size) {
+    *reinterpret_cast<Vector<S>*>(port::aligned16(to)) =
+        *reinterpret_cast<const Vector<S>*>(port::aligned16(from));
+  } else {
+    for (int k = 0; k < Size; ++k)
+      if (k < count) to[k] = from[k];
+  }
+}
+
+/// The same for arrays of any strides. A thread copies `Size` elements that lie side by side, a pack or one;
+/// dims and count are in such pieces. `Index` holds the count.
+template <class S, int Size, class Index>
 __global__ void __launch_bounds__(span_threads)
-    copy_strided_kernel(const S* from, S* to, CopyDims dims, int64_t count, bool accumulate) {
-  for (int64_t i = int64_t{blockIdx.x} * span_threads + threadIdx.x; i < count;
-       i += int64_t{gridDim.x} * span_threads) {
-    int64_t rest = i, at_from = 0, at_to = 0;
+    copy_strided_kernel(const S* from, S* to, CopyDims dims, Index count, bool accumulate) {
+  for (Index i = Index{blockIdx.x} * span_threads + threadIdx.x; i < count;
+       i += Index{gridDim.x} * span_threads) {
+    Index rest = i;
+    int64_t at_from = 0, at_to = 0;
     for (int dim = dims.rank - 1; dim >= 0; --dim) {
-      const int64_t outer = rest / dims.extent[dim], index = rest - outer * dims.extent[dim];
+      const Index extent = static_cast<Index>(dims.extent[dim]), outer = rest / extent;
+      const auto index = static_cast<int64_t>(rest - outer * extent);
       at_from += index * dims.from[dim];
       at_to += index * dims.to[dim];
       rest = outer;
     }
-    to[at_to] = accumulate ? from_float<S>(to_float(to[at_to]) + to_float(from[at_from])) : from[at_from];
+    copy_pack<Size>(from + at_from * Size, to + at_to * Size, Size, accumulate, true);
   }
 }
+
+/// And for arrays without gaps.
+template <class S>
+struct CopySpan {
+  const S* from;
+  S* to;
+  bool accumulate, aligned;
+  __device__ void operator()(int64_t at, int64_t count) const {
+    copy_pack<pack_size<S>>(from + at, to + at, count, accumulate, aligned);
+  }
+};
 
 /// As many elements at once as a pack of the narrower type has.
 template <class From, class To>
@@ -98,16 +150,36 @@ struct ZeroRows {
   }
 };
 
+template <class S, int Size, class Index>
+void launch_copy_strided(const Context& context, const S* from, S* to, const CopyDims& dims, int64_t count,
+                         bool accumulate) {
+  const auto config = launch_config(context, grid_for(ceil_div(count, span_threads)), span_threads);
+  check(ATTUNE_LAUNCH(config, (copy_strided_kernel<S, Size, Index>), from, to, dims,
+                      static_cast<Index>(count), accumulate),
+        "copy_strided");
+}
+
 template <class T>
 void Layout<T>::copy_strided(StridedView<const T> from, StridedView<T> to, bool accumulate) const {
+  using S = Scalar<T>;
   const std::int64_t count = from.shape.size();
   if (count == 0) return;
-  Context& context = context_of(*this);
-  const CopyDims dims = copy_dims(from.shape, from.strides, to.strides);
-  const auto config = launch_config(context, grid_for(ceil_div(count, span_threads)), span_threads);
-  check(ATTUNE_LAUNCH(config, copy_strided_kernel<Scalar<T>>, raw(from.data), raw(to.data), dims, count,
-                      accumulate),
-        "copy_strided");
+  const Context& context = context_of(*this);
+  const S* const source = raw(from.data);
+  S* const target = raw(to.data);
+  CopyDims dims = copy_dims(from.shape, from.strides, to.strides);
+  constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();  // divided faster than 64 bits are
+  if (dims.rank == 0 || (dims.rank == 1 && dims.from[0] == 1 && dims.to[0] == 1))
+    launch_over_span<S>(
+        context, count,
+        CopySpan<S>{source, target, accumulate, is_aligned16(source) && is_aligned16(target)});
+  else if (count > most)
+    launch_copy_strided<S, 1, std::int64_t>(context, source, target, dims, count, accumulate);
+  else if (in_packs(source, target, dims))
+    launch_copy_strided<S, pack_size<S>, std::uint32_t>(context, source, target, dims, count / pack_size<S>,
+                                                        accumulate);
+  else
+    launch_copy_strided<S, 1, std::uint32_t>(context, source, target, dims, count, accumulate);
 }
 
 template <class T>

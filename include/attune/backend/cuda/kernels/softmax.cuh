@@ -6,27 +6,26 @@
 
 namespace attune::cuda {
 
-/// The largest element of a row and the sum of exp(x - largest).
+/// The largest element of a row and the sum of exp(x - largest), in one pass: each thread sums with the
+/// largest element that it has seen so far, and the sums are brought to that of the row. Milakov, Gimelshein
+/// 2018, arXiv:1805.02867.
 struct RowExponentials {
   float largest, sum;
 };
 template <class S, int Threads>
-__device__ __forceinline__ RowExponentials row_exponentials(const Rows<const S>& x, int64_t row, int64_t cols,
-                                                            float* scratch) {
-  float largest = -INFINITY;
-  for_packs<S, Threads>(cols, [&](int64_t column, int64_t count) {
-    const Pack<S> pack = load_pack(x.row(row) + column, count, x.aligned);
-    for (int k = 0; k < Pack<S>::size; ++k)
-      if (k < count) largest = fmaxf(largest, pack.v[k]);
+__device__ __forceinline__ RowExponentials row_exponentials(const S* row, int64_t cols, float* scratch) {
+  float seen = -INFINITY, sum = 0.0f;
+  const auto load = [&](int64_t column, auto count) { return load_pack(row + column, count, true); };
+  for_packs_of_row<S, Threads>(row, cols, load, [&](int64_t, auto count, const Pack<S>& pack) {
+    float largest = seen, added = 0.0f;
+    for (int k = 0; k < count; ++k) largest = fmaxf(largest, pack.v[k]);
+    const float shift = largest == -INFINITY ? 0.0f : largest;  // not -inf - -inf
+    for (int k = 0; k < count; ++k) added += expf(pack.v[k] - shift);
+    sum = sum * expf(seen - shift) + added;
+    seen = largest;
   });
-  largest = block_max<Threads>(largest, scratch);
-  float sum = 0.0f;
-  for_packs<S, Threads>(cols, [&](int64_t column, int64_t count) {
-    const Pack<S> pack = load_pack(x.row(row) + column, count, x.aligned);
-    for (int k = 0; k < Pack<S>::size; ++k)
-      if (k < count) sum += expf(pack.v[k] - largest);
-  });
-  return {largest, block_sum<Threads>(sum, scratch)};
+  const float largest = block_max<Threads>(seen, scratch);
+  return {largest, block_sum<Threads>(sum * expf(seen - largest), scratch)};
 }
 
 template <class S, int Threads>
@@ -35,7 +34,7 @@ __global__ void __launch_bounds__(Threads == 32 ? 32 * row_warps : Threads)
   ATTUNE_SHARED(float, scratch, Threads / 32);
   const int64_t row = group_row<Threads>();
   if (row >= rows) return;
-  const RowExponentials of_row = row_exponentials<S, Threads>(x, row, cols, scratch);
+  const RowExponentials of_row = row_exponentials<S, Threads>(x.row(row), cols, scratch);
   for_packs<S, Threads>(cols, [&](int64_t column, int64_t count) {
     Pack<S> pack = load_pack(x.row(row) + column, count, x.aligned);
     for (float& value : pack.v) value = expf(value - of_row.largest) / of_row.sum;
