@@ -62,8 +62,7 @@ __device__ __forceinline__ void copy_pack(const S* from, S* to, int64_t count, b
     for (int k = 0; k < Size; ++k) pack.v[k] += before.v[k];
     store_pack(to, pack, count, aligned);
   } else if (Size == pack_size<S> && aligned && count >= Size) {
-    *reinterpret_cast<Vector<S>*>(port::aligned16(to)) =
-        *reinterpret_cast<const Vector<S>*>(port::aligned16(from));
+    *reinterpret_cast<uint4*>(port::aligned16(to)) = *reinterpret_cast<const uint4*>(port::aligned16(from));
   } else {
     for (int k = 0; k < Size; ++k)
       if (k < count) to[k] = from[k];
