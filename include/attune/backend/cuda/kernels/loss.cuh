@@ -81,7 +81,7 @@ __device__ __forceinline__ void row_gradient(const Logit* x, S* gradient, int64_
       if (Smoothed) pack.v[k] += row.spread * (p * row.weight_sum - classes.weight(column + k));
       pack.v[k] *= row.upstream;
     }
-    store_pack(gradient + column, pack, count, true);
+    store_global_pack(gradient + column, pack, count, true);
   };
   if (aligned)
     for_packs_of_row<S, Threads>(gradient, cols, load, store);
@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(Threads == 32 ? 32 * row_warps : Threads)
     for_packs_of_row<S, Threads>(
         gradient, cols, [](int64_t, auto) { return Pack<S>{}; },
         [&](int64_t column, auto count, const Pack<S>& zeros) {
-          store_pack(gradient + column, zeros, count, true);
+          store_global_pack(gradient + column, zeros, count, true);
         });
     return;
   }
