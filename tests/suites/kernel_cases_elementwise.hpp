@@ -13,9 +13,9 @@ struct MatrixShape {
 };
 /// Nothing, one element, tails of every vector width, rows apart, more than one task's work, more than a
 /// warp's row, several blocks of whole vectors.
-inline const std::vector<MatrixShape> matrix_shapes{{0, 5, 0},     {3, 0, 0},    {1, 1, 0},   {1, 7, 2},
-                                                    {3, 17, 0},    {5, 33, 3},   {4, 64, 0},  {300, 130, 0},
-                                                    {301, 131, 5}, {2, 1544, 8}, {260, 72, 8}};
+inline const std::vector<MatrixShape> matrix_shapes{{0, 5, 0},     {3, 0, 0},    {1, 1, 0},    {1, 7, 2},
+                                                    {3, 17, 0},    {5, 33, 3},   {4, 64, 0},   {300, 130, 0},
+                                                    {301, 131, 5}, {2, 1544, 8}, {260, 72, 8}, {18, 1000, 8}};
 inline const std::vector<std::int64_t> vector_sizes{0, 1, 3, 15, 16, 17, 67, 40001};
 
 template <class B>

@@ -356,6 +356,20 @@ void add_norm_cases(KernelTable<B>& table) {
                                       {}, {}, false);
               });
 
+    // |ds| < 8 is stored in T before dropout scales it by 4/3.
+    table.add(
+        "layer_norm_backward, dropout, no bias gradient" + name,
+        {matrix(rows, cols, gap, uniform(-2, 2)), x, weight, wide_vector(rows, uniform(-0.1, 0.1)),
+         wide_vector(rows, uniform(0.5, 1)), integers(rows, below(1000)), integers(rows, below(512)),
+         out_matrix(rows, cols, gap, ds),
+         with_same_zeros(out_matrix(rows, cols, gap, {.relative = 12, .absolute = 48 * lanes, .stored = 12})),
+         out_wide(cols, parameter)},
+        [=](const auto& b, auto& a) {
+          b.layer_norm_backward(a.matrix(0), a.matrix(1), a.span(2), a.wide(3), a.wide(4), a.matrix(7),
+                                a.wide(9), {}, false,
+                                {0.25f, {3, 4}, 9, a.integers(5).data(), a.integers(6).data()}, a.matrix(8));
+        });
+
     table.add("l2_normalize" + name,
               {x, out_matrix(rows, cols, gap, {.relative = lanes}), out_wide(rows, {.relative = lanes})},
               [](const auto& b, auto& a) { b.l2_normalize(a.matrix(0), 1e-12f, a.matrix(1), a.wide(2)); });

@@ -17,6 +17,11 @@ struct ColumnTargets {
   float* to[K];
   bool accumulate;
 
+  __host__ __device__ bool none() const {
+    for (int k = 0; k < K; ++k)
+      if (to[k] != nullptr) return false;
+    return true;
+  }
   __device__ __forceinline__ void store(int k, int64_t column, float sum) const {
     if (to[k] == nullptr) return;
     if (accumulate) sum += to[k][column];
@@ -90,7 +95,7 @@ __global__ void __launch_bounds__(column_threads)
     }
 }
 
-inline constexpr int total_lanes = 8;
+inline constexpr int total_lanes = 16;
 
 /// Adds the chunks of partial [K][chunks][cols]. Grid: (columns / 32, K).
 template <int K>

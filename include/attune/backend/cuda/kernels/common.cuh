@@ -97,6 +97,15 @@ __device__ __forceinline__ uint4 words_of(const Pack<bf16>& pack) {
                     bf16_pair(pack.v[4], pack.v[5]), bf16_pair(pack.v[6], pack.v[7]));
 }
 template <class T>
+__device__ __forceinline__ Pack<T> pack_of(const uint4& words) {
+  T elements[pack_size<T>];
+  memcpy(static_cast<void*>(elements), &words, sizeof words);
+  Pack<T> pack;
+#pragma unroll
+  for (int k = 0; k < Pack<T>::size; ++k) pack.v[k] = to_float(elements[k]);
+  return pack;
+}
+template <class T>
 __device__ __forceinline__ void store_elements(T* p, const Pack<T>& pack, int64_t count) {
 #pragma unroll
   for (int k = 0; k < Pack<T>::size; ++k)

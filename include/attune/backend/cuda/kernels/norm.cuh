@@ -1,8 +1,6 @@
 #pragma once
 
-#include <attune/backend/cuda/kernels/column_sums.cuh>
-#include <attune/backend/cuda/kernels/philox.cuh>
-#include <attune/backend/cuda/kernels/row_groups.cuh>
+#include <attune/backend/cuda/kernels/norm_backward.cuh>
 
 // Norms: see Norm in backend.hpp. Rows are read again in each pass: they lie in the cache by then, and each
 // thread reads what it wrote itself.
@@ -274,6 +272,12 @@ void Norm<T>::layer_norm_backward(MatrixView<const T> dy, MatrixView<const T> s,
                                   std::span<W> weight_grad, std::span<W> bias_grad, bool accumulate,
                                   DropoutView dropout, MatrixView<T> dx) const {
   Context& context = context_of(*this);
+  if (norm_backward(context,
+                    NormBackward<Scalar<T>, true>{rows_of(dy), rows_of(s), row_of(weight), mean.data(),
+                                                  rstd.data(), rows_of(ds), Dropout(dropout), rows_of(dx),
+                                                  column_targets<2>({weight_grad, bias_grad}, accumulate)},
+                    dy.rows, dy.cols))
+    return;
   launch_row_groups(context, dy.rows, dy.cols, [&](const auto& config, auto threads) {
     check(ATTUNE_LAUNCH(config, (layer_norm_backward_kernel<Scalar<T>, threads.value>), rows_of(dy),
                         rows_of(s), row_of(weight), mean.data(), rstd.data(), rows_of(ds), Dropout(dropout),
@@ -302,6 +306,18 @@ void Norm<T>::rms_norm_backward(MatrixView<const T> dy, MatrixView<const T> s, s
                                 std::span<const W> rstd, MatrixView<T> ds, std::span<W> weight_grad,
                                 bool accumulate) const {
   Context& context = context_of(*this);
+  if (norm_backward(context,
+                    NormBackward<Scalar<T>, false>{rows_of(dy),
+                                                   rows_of(s),
+                                                   row_of(weight),
+                                                   nullptr,
+                                                   rstd.data(),
+                                                   rows_of(ds),
+                                                   Dropout(),
+                                                   {},
+                                                   column_targets<1>({weight_grad}, accumulate)},
+                    dy.rows, dy.cols))
+    return;
   launch_row_groups(context, dy.rows, dy.cols, [&](const auto& config, auto threads) {
     check(ATTUNE_LAUNCH(config, (rms_norm_backward_kernel<Scalar<T>, threads.value>), rows_of(dy), rows_of(s),
                         row_of(weight), rstd.data(), rows_of(ds), dy.rows, dy.cols),

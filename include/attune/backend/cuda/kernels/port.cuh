@@ -91,6 +91,12 @@ __device__ __forceinline__ void store_global16(void* p, const uint4& words) {
              : "memory");
 }
 
+/// Makes the compiler forget what it knows about the words: what follows is computed from them anew, so that
+/// between lie four registers and not what was computed before.
+__device__ __forceinline__ void forget(uint4& words) {
+  ATTUNE_ASM("" : "+r"(words.x), "+r"(words.y), "+r"(words.z), "+r"(words.w));
+}
+
 // ---- asynchronous copies of 16 bytes from global to shared memory ----
 __device__ __forceinline__ void cp_async16(void* shared, const void* global) {
   ATTUNE_ASM("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
