@@ -34,7 +34,7 @@ void Attention<T>::attention_backward(MatrixView<const T> dy, MatrixView<const T
   if constexpr (std::is_same_v<T, bfloat16>)
     if (fits_tensor_cores(options))
       return attention_backward_on_tensor_cores(context, dy, q, k, v, y, lse, options, dq, dk, dv);
-  attention_backward_in_float<T>(context, dy, q, k, v, lse, options, dq, dk, dv);
+  attention_backward_in_float<T>(context, dy, q, k, v, y, lse, options, dq, dk, dv);
 }
 
 }  // namespace attune::cuda
