@@ -110,6 +110,7 @@ T* aligned16(T* p) {
   return p;
 }
 inline void store_global16(void* p, const uint4& words) { *static_cast<uint4*>(aligned16(p)) = words; }
+inline void forget(uint32_t&) {}
 inline void forget(uint4&) {}
 
 // ---- asynchronous copies: made only at the wait that covers them, until then NaN ----

@@ -33,7 +33,6 @@ __global__ void __launch_bounds__(32 * norm_warps, sizeof(S) == 2 ? 2 : 1)
   ATTUNE_SHARED(float, shared, sums* norm_warps* width);
   const int lane = static_cast<int>(threadIdx.x), warp = static_cast<int>(threadIdx.y);
   const int first = lane * pack;
-  const S* weight = f.weight.data + first;
   const int begin = static_cast<int>(blockIdx.x) * rows_per_block;
   const int end = begin + rows_per_block < rows ? begin + rows_per_block : rows;
   float totals[sums][packs][pack] = {};
@@ -51,10 +50,8 @@ __global__ void __launch_bounds__(32 * norm_warps, sizeof(S) == 2 ? 2 : 1)
 #pragma unroll
     for (int p = 0; p < packs; ++p) {
       if (first >= cols - p * width) continue;
-      const Pack<S> w = load_pack(weight + p * width, pack, true), d = pack_of<S>(dy[p]),
+      const Pack<S> w = load_pack(f.weight.data + (first + p * width), pack, true), d = pack_of<S>(dy[p]),
                     v = pack_of<S>(s[p]);
-      port::forget(dy[p]);
-      port::forget(s[p]);
 #pragma unroll
       for (int k = 0; k < pack; ++k) {
         const float normalized = (v.v[k] - m) * r, g = d.v[k] * w.v[k];
@@ -65,14 +62,16 @@ __global__ void __launch_bounds__(32 * norm_warps, sizeof(S) == 2 ? 2 : 1)
         }
         sum_normalized += g * normalized;
       }
+      port::forget(dy[p]);
+      port::forget(s[p]);
     }
-    S* ds_row = f.ds.row(row) + first;
     if constexpr (Centered) sum = warp_sum(sum) / static_cast<float>(cols);
     sum_normalized = warp_sum(sum_normalized) / static_cast<float>(cols);
+    S* ds_row = f.ds.row(row) + first;
 #pragma unroll
     for (int p = 0; p < packs; ++p) {
       if (first >= cols - p * width) continue;
-      const Pack<S> w = load_pack(weight + p * width, pack, true), d = pack_of<S>(dy[p]),
+      const Pack<S> w = load_pack(f.weight.data + (first + p * width), pack, true), d = pack_of<S>(dy[p]),
                     v = pack_of<S>(s[p]);
       Pack<S> out;
 #pragma unroll
@@ -87,7 +86,9 @@ __global__ void __launch_bounds__(32 * norm_warps, sizeof(S) == 2 ? 2 : 1)
     for (int p = 0; p < packs; ++p) {
       if (first >= cols - p * width) continue;
       Pack<S> out = pack_of<S>(dy[p]);
-      f.dropout.apply(out, row, p * width + first);
+      uint32_t block = threadIdx.x * (pack / 4) + p * (width / 4);
+      port::forget(block);  // what follows from it would be kept over all rows, and registers are few
+      f.dropout.apply_from(out, row, block);
       store_global_pack(dx_row + p * width, out, pack, true);
     }
   }

@@ -57,10 +57,15 @@ struct Dropout {
   /// Multiplies the pack that begins at `column`, a multiple of 4, of a matrix.
   template <class T>
   __device__ __forceinline__ void apply(Pack<T>& pack, int64_t row, int64_t column) const {
+    apply_from(pack, row, static_cast<uint32_t>(column / 4));
+  }
+  /// Or at column 4 block.
+  template <class T>
+  __device__ __forceinline__ void apply_from(Pack<T>& pack, int64_t row, uint32_t block) const {
     if (!on) return;
 #pragma unroll
     for (int group = 0; group < Pack<T>::size / 4; ++group) {
-      const Words drawn = words(row, static_cast<uint32_t>(column / 4 + group));
+      const Words drawn = words(row, block + static_cast<uint32_t>(group));
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
         float& value = pack.v[4 * group + k];

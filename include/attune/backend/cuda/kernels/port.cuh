@@ -91,8 +91,9 @@ __device__ __forceinline__ void store_global16(void* p, const uint4& words) {
              : "memory");
 }
 
-/// Makes the compiler forget what it knows about the words: what follows is computed from them anew, so that
-/// between lie four registers and not what was computed before.
+/// Makes the compiler forget what it knows about the words: what follows from them is computed anew here, so
+/// that registers hold them and not what was computed before.
+__device__ __forceinline__ void forget(uint32_t& word) { ATTUNE_ASM("" : "+r"(word)); }
 __device__ __forceinline__ void forget(uint4& words) {
   ATTUNE_ASM("" : "+r"(words.x), "+r"(words.y), "+r"(words.z), "+r"(words.w));
 }
