@@ -157,13 +157,15 @@ void add_step_cases(KernelTable<B>& table, const StepSizes& sizes = {}) {
       .add("gather_rows of " + text(vocabulary), {table_rows, ids, out_matrix(n, c, 0)},
            [](const auto& b, auto& a) { b.gather_rows(a.matrix(0), a.integers(1), a.matrix(2), false); })
       .elements = 2 * touched;
-  table
-      .add("scatter_add_rows to " + text(vocabulary),
-           {x, ids, as_wide(updated(out_matrix(vocabulary, c, 0)))},
-           [](const auto& b, auto& a) {
-             b.scatter_add_rows(a.matrix(0), a.integers(1), a.wide_matrix(2), true);
-           })
-      .elements = 3 * touched;
+  // The tables of tokens, positions and token types.
+  for (const std::int64_t to : {vocabulary, std::int64_t{512}, std::int64_t{1}})
+    table
+        .add("scatter_add_rows to " + text(to),
+             {x, integers(n, below(to)), as_wide(updated(out_matrix(to, c, 0)))},
+             [](const auto& b, auto& a) {
+               b.scatter_add_rows(a.matrix(0), a.integers(1), a.wide_matrix(2), true);
+             })
+        .elements = touched + 2 * double(std::min(n, to)) * double(c);
   const Array logits = matrix(labelled, vocabulary, 0, any);
   const Array labels = integers(labelled, below(vocabulary));
   const std::string shape = text(labelled) + " x " + text(vocabulary);
