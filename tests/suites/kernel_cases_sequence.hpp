@@ -41,6 +41,7 @@ struct AttentionCase {
   std::int64_t window = 0, query_offset = 0;
   float dropout = 0.0f;
   bool holes = false;
+  float sharpness = 1.0f;  ///< scores are q k^T times this, over sqrt(D); bounds hold up to 1
 };
 
 /// `rounded` says that the backend rounds weights, and the gradients of scores, to T before they multiply
@@ -49,7 +50,7 @@ template <class B>
 void add_attention_case(KernelTable<B>& table, const AttentionCase& c, double rounded = 0.0) {
   const auto nq = c.queries.tokens(), nk = c.keys.tokens(), width = c.heads * c.head_size,
              kv_width = c.kv_heads * c.head_size;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_size));
+  const float scale = c.sharpness / std::sqrt(static_cast<float>(c.head_size));
   // Scores sum D products of numbers in [-1, 1], times 1 / sqrt(D): off by at most (D + 2) sqrt(D) u. A
   // weight is off by twice that, exp and the sum of n in lanes; values are in [-1, 1].
   const double d = double(c.head_size), longest = std::max<double>(152, c.keys.longest());

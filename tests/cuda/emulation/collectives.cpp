@@ -172,19 +172,19 @@ void after_atomic(void* address) {
   self.atomics_since_fence.push_back(address);
 }
 
-void cp_async_issue(void* target, const void* source) { current_fiber().copies.emplace_back(target, source); }
+void cp_async_issue(const AsyncCopy& copy) { current_fiber().copies.push_back(copy); }
 
 void cp_async_commit() {
   Fiber& self = current_fiber();
   self.copy_groups.push_back(self.copies.size());
 }
 
-bool cp_async_next(size_t keep, void** target, const void** source) {
+bool cp_async_next(size_t keep, AsyncCopy* copy) {
   Fiber& self = current_fiber();
   const size_t groups = self.copy_groups.size();
   const size_t end = groups > keep ? self.copy_groups[groups - keep - 1] : 0;
   if (self.copies_done >= end) return false;
-  std::tie(*target, *source) = self.copies[self.copies_done++];
+  *copy = self.copies[self.copies_done++];
   return true;
 }
 

@@ -132,9 +132,14 @@ void fence();
 void after_atomic(void* address);
 void* static_shared(const void* key, size_t bytes);
 void* dynamic_shared();
-void cp_async_issue(void* target, const void* source);
+struct AsyncCopy {
+  void* target = nullptr;
+  const void* source = nullptr;
+  size_t bytes = 0;
+};
+void cp_async_issue(const AsyncCopy& copy);
 void cp_async_commit();
-bool cp_async_next(size_t keep, void** target, const void** source);
+bool cp_async_next(size_t keep, AsyncCopy* copy);
 
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
 cudaError_t submit(const cudaLaunchConfig_t& launch, const char* name, const void* kernel,

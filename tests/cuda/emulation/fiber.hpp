@@ -29,8 +29,8 @@ struct Fiber : Lane {
   Site waits_at{};
   const char* waits_in = "";
   std::vector<void*> atomics_since_fence;
-  std::vector<std::pair<void*, const void*>> copies;  // cp.async, in order of issue
-  std::vector<size_t> copy_groups;                    // end of each committed group in copies
+  std::vector<AsyncCopy> copies;    // cp.async, in order of issue
+  std::vector<size_t> copy_groups;  // end of each committed group in copies
   size_t copies_done = 0;
 };
 

@@ -93,13 +93,13 @@ T atomic_exchange(T* p, T value) {
 inline float rsqrt(float x) { return 1.0f / std::sqrt(x); }
 inline float divide_fast(float x, float y) { return x / y; }
 inline float reciprocal_fast(float x) { return 1.0f / x; }
-inline float exp2_fast(float x) { return std::exp2(x); }
+inline float exp2_fast(float x) {
+  const float y = std::exp2(x);
+  return y < 0x1p-126f ? 0.0f : y;
+}
 inline void sine_cosine_pi(float x, float& sine, float& cosine) {
   sine = static_cast<float>(std::sin(3.141592653589793 * static_cast<double>(x)));
   cosine = static_cast<float>(std::cos(3.141592653589793 * static_cast<double>(x)));
-}
-inline uint32_t multiply_high(uint32_t a, uint32_t b) {
-  return static_cast<uint32_t>((uint64_t{a} * b) >> 32);
 }
 inline int lowest_bit(unsigned mask) { return __builtin_ctz(mask); }
 
@@ -114,17 +114,26 @@ inline void forget(uint32_t&) {}
 inline void forget(uint4&) {}
 
 // ---- asynchronous copies: made only at the wait that covers them, until then NaN ----
-inline void cp_async16(void* shared, const void* global) {
-  aligned16(global);
-  std::memset(aligned16(shared), 0xff, 16);
-  emu::cp_async_issue(shared, global);
+inline void cp_async(void* shared, const void* global, size_t bytes) {
+  if ((reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global)) % bytes)
+    emu::fail("asynchronous copy of ", bytes, " bytes at a misaligned address");
+  std::memset(shared, 0xff, bytes);
+  emu::cp_async_issue({shared, global, bytes});
+}
+inline void cp_async16(void* shared, const void* global, bool present = true) {
+  alignas(16) static const unsigned char zeros[16] = {};
+  cp_async(shared, present ? global : zeros, 16);
+}
+template <int Bytes>
+void cp_async_small(void* shared, const void* global) {
+  static_assert(Bytes == 4 || Bytes == 8);
+  cp_async(shared, global, Bytes);
 }
 inline void cp_async_commit() { emu::cp_async_commit(); }
 template <int Pending>
 void cp_async_wait() {
-  void* target;
-  const void* source;
-  while (emu::cp_async_next(Pending, &target, &source)) std::memcpy(target, source, 16);
+  emu::AsyncCopy copy;
+  while (emu::cp_async_next(Pending, &copy)) std::memcpy(copy.target, copy.source, copy.bytes);
 }
 
 // ---- 8x8 matrices from shared memory: lanes exchange the addresses of rows, each reads what it gets ----

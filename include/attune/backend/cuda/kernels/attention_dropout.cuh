@@ -1,103 +1,111 @@
 #pragma once
 
 #include <attune/backend/cuda/kernels/attention_shape.cuh>
+#include <attune/backend/cuda/kernels/mma_tiles.cuh>
 
-// Which weights of a tile dropout zeroes, for accumulators of tensor cores (mma_tiles.cuh). One run of Philox
-// decides four keys of a query. Where the keys' positions count up from a multiple of four, as they do in
-// plain sequences, each lane runs it for some of its group's elements and the lanes exchange the bits;
-// elsewhere each element is asked for itself.
+// Which weights dropout zeroes, for accumulators of tensor cores (mma_tiles.cuh) of which rows are queries
+// and columns are keys in the order FourAColumn. One run of Philox decides four keys of a query; in that
+// order they belong to one lane, where the keys' positions count up from a multiple of four as they do in
+// plain sequences. Elsewhere each element is asked for itself.
 
 namespace attune::cuda {
 
-/// Whether that holds for the `count` keys from row `key` on; the same in all lanes of a warp.
-__device__ __forceinline__ bool positions_count_up(const int32_t* positions, int64_t key, int count) {
-  const int32_t base = positions[key];
-  bool regular = base % 4 == 0;
-  for (int i = static_cast<int>(threadIdx.x % 32); i < count; i += 32)
-    regular = regular && positions[key + i] == base + i;
-  const unsigned votes = port::ballot(regular);
-  return votes == ~0u;
+/// Whether the positions of a sequence's keys begin .. end, not none, count up so that those of keys 4 i ..
+/// 4 i + 3 share a run of Philox; the same in all threads of a block. `first` becomes the position of key 0.
+__device__ __forceinline__ bool positions_count_up(const int32_t* positions, int begin, int end,
+                                                   uint32_t& first) {
+  first = static_cast<uint32_t>(positions[begin]) - static_cast<uint32_t>(begin);
+  bool regular = first % 4 == 0;
+#pragma unroll 4
+  for (int key = begin + static_cast<int>(threadIdx.x); key < end; key += mma_threads)
+    regular &= static_cast<uint32_t>(positions[key]) == first + static_cast<uint32_t>(key);
+  return !port::sync_block_or(!regular);
 }
 
-/// Four bits: which of the keys at positions 4 block .. 4 block + 3 are dropped.
-__device__ __forceinline__ uint32_t dropped_block(const Dropout& dropout, int64_t query_row, uint32_t block,
-                                                  int head) {
-  const Words words = dropout.words(query_row, block, static_cast<uint32_t>(head + 1));
-  uint32_t bits = 0;
+/// The decisions for 16 M queries of a warp.
+template <int M>
+class QueryDropout {
+ public:
+  /// This lane's queries from `query` on. A block calls it as a whole, with the keys that it walks over.
+  __device__ __forceinline__ QueryDropout(const AttentionShape& shape, const SequenceRows& rows, int head,
+                                          int query, int begin, int end)
+      : shape_(shape), rows_(rows), head_(head), query_(query) {
+    if (!shape.dropout.on || begin >= end) return;
+    regular_ = positions_count_up(shape.key_positions + rows.key_begin, begin, end, first_);
 #pragma unroll
-  for (int k = 0; k < 4; ++k) bits |= words.v[k] < dropout.threshold ? 1u << k : 0u;
-  return bits;
-}
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int h = 0; h < 2; ++h) counters_[m][h] = shape.dropout.row_counter(query_row(16 * m + 8 * h));
+  }
 
-/// A tile of weights: 16 rows of this warp by 8 N walked rows. Rows that the sequence does not have are
-/// answered for as if they were the last it has.
-struct DropoutTile {
-  const AttentionShape& shape;
-  int64_t query, last_query;  ///< rows of the packed matrices: the tile's first and the sequence's last
-  int64_t key, last_key;
-  int head;
+  /// Calls f(m, n, r, whether the element is dropped) for the tile of 8 N keys from `key` on.
+  template <int N, class F>
+  __device__ __forceinline__ void decide(int key, const F& f) const {
+    const Dropout& dropout = shape_.dropout;
+    if (!regular_) return decide_by_element<N>(key, f);
+    const uint32_t block = (first_ + static_cast<uint32_t>(key)) / 4 + threadIdx.x % 4;
+#pragma unroll
+    for (int n = 0; n < N; n += 2) {
+      const PhiloxColumn column =
+          dropout.column_counter(block + static_cast<uint32_t>(2 * n), static_cast<uint32_t>(head_ + 1));
+#pragma unroll
+      for (int m = 0; m < M; ++m)
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          const Words words = philox(counters_[m][h], column, dropout.key0, dropout.key1);
+#pragma unroll
+          for (int k = 0; k < 4; ++k) f(m, n + k / 2, 2 * h + k % 2, words.v[k] < dropout.threshold);
+        }
+    }
+  }
 
+ private:
+  /// Queries that the sequence does not have are answered for as if they were the last it has.
   __device__ __forceinline__ int64_t query_row(int i) const {
-    return query + i < last_query ? query + i : last_query;
+    const int64_t query = query_ + i;
+    return rows_.query_begin + (query < rows_.query_count ? query : rows_.query_count - 1);
   }
-  __device__ __forceinline__ bool dropped(int query_index, int key_index) const {
-    const int64_t key_row = key + key_index < last_key ? key + key_index : last_key;
-    return shape.factor(query_row(query_index), key_row, head) == 0.0f;
-  }
-
-  /// Rows are queries, columns are keys: bit 4 n + r is set where accumulator element [n][r] is dropped.
-  template <int N>
-  __device__ __forceinline__ uint32_t queries_by_keys() const {
-    const int lane = static_cast<int>(threadIdx.x % 32), row = lane / 4, pair = lane % 4;
-    const int64_t left = last_key + 1 - key;
-    if (!positions_count_up(shape.key_positions, key, left < 8 * N ? static_cast<int>(left) : 8 * N)) {
-      uint32_t mask = 0;
-      for (int i = 0; i < 4 * N; ++i)
-        mask |= dropped(row + i % 4 / 2 * 8, i / 4 * 8 + pair * 2 + i % 2) ? 1u << i : 0u;
-      return mask;
-    }
-    // Lanes 2 p and 2 p + 1 share four keys of rows l / 4 and l / 4 + 8, and take a row each.
-    const auto block = static_cast<uint32_t>(shape.key_positions[key]) / 4 + static_cast<uint32_t>(pair / 2);
-    const int64_t mine = query_row(row + pair % 2 * 8);
-    uint32_t bits = 0;
-#pragma unroll
-    for (int n = 0; n < N; ++n)
-      bits |= dropped_block(shape.dropout, mine, block + static_cast<uint32_t>(2 * n), head) << (4 * n);
-    const uint32_t other = port::shfl_xor(bits, 1);
-    const uint32_t upper = pair % 2 ? other : bits, lower = pair % 2 ? bits : other;
-    const int shift = pair % 2 * 2;
-    return (upper >> shift & 0x33333333u) | (lower >> shift & 0x33333333u) << 2;
-  }
-
-  /// Rows are keys, columns are queries.
-  template <int N>
-  __device__ __forceinline__ uint32_t keys_by_queries() const {
-    const int lane = static_cast<int>(threadIdx.x % 32), row = lane / 4, pair = lane % 4;
-    const int64_t left = last_key + 1 - key;
-    const int count = left < 16 ? static_cast<int>(left < 0 ? 0 : left) : 16;
-    if (!positions_count_up(shape.key_positions, count > 0 ? key : last_key, count)) {
-      uint32_t mask = 0;
-      for (int i = 0; i < 4 * N; ++i)
-        mask |= dropped(i / 4 * 8 + pair * 2 + i % 2, row + i % 4 / 2 * 8) ? 1u << i : 0u;
-      return mask;
-    }
-    // The four lanes of rows 4 a .. 4 a + 3 share four keys of each element's query, and take an element
-    // each.
-    const int own = row % 4;
-    const auto block = static_cast<uint32_t>(shape.key_positions[count > 0 ? key : last_key]) / 4 +
-                       static_cast<uint32_t>(row / 4 + own / 2 * 2);
-    uint32_t bits = 0;
-#pragma unroll
-    for (int n = 0; n < N; ++n)
-      bits |= dropped_block(shape.dropout, query_row(8 * n + pair * 2 + own % 2), block, head) << (4 * n);
+  template <int N, class F>
+  __device__ __forceinline__ void decide_by_element(int key, const F& f) const {
+    static_assert(M * N <= 8);  // of 4 bits each
+    const auto last = static_cast<int>(rows_.key_count) - 1;
     uint32_t mask = 0;
-#pragma unroll
-    for (int r = 0; r < 4; ++r) {
-      const uint32_t theirs = port::shfl(bits, (row / 4 * 4 + r) * 4 + pair);
-      mask |= (theirs >> own & 0x11111111u) << r;
+#pragma unroll 1
+    for (int i = 0; i < 4 * M * N; ++i) {
+      const int m = i / (4 * N), n = i / 4 % N, r = i % 4;
+      const int at = key + n / 2 * 16 + static_cast<int>(threadIdx.x % 4) * 4 + n % 2 * 2 + r % 2;
+      const int64_t key_row = rows_.key_begin + (at < last ? at : last);
+      mask |= shape_.factor(query_row(16 * m + r / 2 * 8), key_row, head_) == 0.0f ? 1u << i : 0u;
     }
-    return mask;
+#pragma unroll
+    for (int i = 0; i < 4 * M * N; ++i) f(i / (4 * N), i / 4 % N, i % 4, (mask >> i & 1u) != 0);
+  }
+
+  const AttentionShape& shape_;
+  const SequenceRows& rows_;
+  int head_;
+  int query_;
+  bool regular_ = false;
+  uint32_t first_ = 0;
+  PhiloxRow counters_[M][2];
+};
+
+// The backward of queries leaves its decisions for that of keys, a bit each. A word holds those of a query
+// and 32 keys from a multiple of 32 on: byte p those of keys 4 p .. 4 p + 3 (lower half) and 16 + 4 p ..
+// (upper half), as lane l % 4 = p has them. Words lie by heads, groups of 32 keys, and queries.
+
+struct DroppedBits {
+  uint32_t* words;  ///< null without dropout
+  int64_t queries;
+  int key_groups;
+
+  __device__ __forceinline__ uint32_t* at(int head, int group, int64_t query_row) const {
+    return words + (int64_t{head} * key_groups + group) * queries + query_row;
   }
 };
+
+/// Where a word has the bits of key `key` of its 32, and after it those of the keys that share a lane with it
+/// in the order NeighboursARow.
+__device__ __forceinline__ int dropped_shift(int key) { return key / 4 % 4 * 8 + key / 16 * 4 + key % 4; }
 
 }  // namespace attune::cuda

@@ -56,15 +56,18 @@ struct AttentionShape {
   }
 };
 
-/// The rows of a block's sequence (blockIdx.z) in the packed matrices.
+/// The rows of a block's sequence in the packed matrices.
 struct SequenceRows {
   int64_t query_begin, query_count, key_begin, key_count;
 
+  __device__ __forceinline__ SequenceRows(const AttentionShape& shape, unsigned sequence)
+      : query_begin(uniform(shape.query_offsets[sequence])),
+        query_count(uniform(shape.query_offsets[sequence + 1]) - query_begin),
+        key_begin(uniform(shape.key_offsets[sequence])),
+        key_count(uniform(shape.key_offsets[sequence + 1]) - key_begin) {}
+  /// Of a grid with the sequences in its third direction.
   __device__ __forceinline__ explicit SequenceRows(const AttentionShape& shape)
-      : query_begin(shape.query_offsets[blockIdx.z]),
-        query_count(shape.query_offsets[blockIdx.z + 1] - query_begin),
-        key_begin(shape.key_offsets[blockIdx.z]),
-        key_count(shape.key_offsets[blockIdx.z + 1] - key_begin) {}
+      : SequenceRows(shape, blockIdx.z) {}
 };
 
 /// More than 48 KiB of shared memory must be asked for by kernel.

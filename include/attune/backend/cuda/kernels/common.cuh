@@ -179,6 +179,12 @@ Rows<Scalar<T>> row_of(std::span<T> span) {
   return {raw(span.data()), 0, is_aligned16(span.data())};
 }
 
+/// The same in all lanes, and the compiler knows it: what is derived of it needs no registers of the lanes.
+template <class T>
+__device__ __forceinline__ T uniform(T value) {
+  return port::shfl(value, 0);
+}
+
 // ---- sums and maxima, the same bits whatever the order of execution ----
 __device__ __forceinline__ float warp_sum(float value) {
 #pragma unroll

@@ -74,8 +74,6 @@ __device__ __forceinline__ float exp2_fast(float x) {
 __device__ __forceinline__ void sine_cosine_pi(float x, float& sine, float& cosine) {
   sincospif(x, &sine, &cosine);
 }
-/// The upper half of the 64-bit product.
-__device__ __forceinline__ uint32_t multiply_high(uint32_t a, uint32_t b) { return __umulhi(a, b); }
 /// The number of the lowest set bit; mask is not 0.
 __device__ __forceinline__ int lowest_bit(unsigned mask) { return __ffs(static_cast<int>(mask)) - 1; }
 
@@ -98,11 +96,20 @@ __device__ __forceinline__ void forget(uint4& words) {
   ATTUNE_ASM("" : "+r"(words.x), "+r"(words.y), "+r"(words.z), "+r"(words.w));
 }
 
-// ---- asynchronous copies of 16 bytes from global to shared memory ----
-__device__ __forceinline__ void cp_async16(void* shared, const void* global) {
-  ATTUNE_ASM("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+// ---- asynchronous copies from global to shared memory, of 16 bytes or of 4 or 8 ----
+/// Zeros instead of what is not present, which is not read.
+__device__ __forceinline__ void cp_async16(void* shared, const void* global, bool present = true) {
+  ATTUNE_ASM("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
                  static_cast<unsigned>(__cvta_generic_to_shared(shared))),
-             "l"(global)
+             "l"(global), "r"(present ? 16 : 0)
+             : "memory");
+}
+template <int Bytes>
+__device__ __forceinline__ void cp_async_small(void* shared, const void* global) {
+  static_assert(Bytes == 4 || Bytes == 8);
+  ATTUNE_ASM("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(
+                 static_cast<unsigned>(__cvta_generic_to_shared(shared))),
+             "l"(global), "n"(Bytes)
              : "memory");
 }
 __device__ __forceinline__ void cp_async_commit() { ATTUNE_ASM("cp.async.commit_group;" ::: "memory"); }
