@@ -4,11 +4,70 @@
 
 namespace attune::testing {
 
+struct AttentionSizes {
+  std::int32_t sequences, length;
+  std::int64_t heads, kv_heads, head_size;
+  bool causal = false;
+  float dropout = 0.0f;
+};
+
 /// What a training step works on.
 struct StepSizes {
   std::int32_t sequences = 16, length = 128;
   std::int64_t features = 384, intermediate = 1536, heads = 12, vocabulary = 30522, labelled = 300;
+  std::vector<AttentionSizes> attention{};  ///< beside the step's own
 };
+
+inline std::string name_of(const AttentionSizes& sizes, bool with_heads) {
+  const auto text = [](std::int64_t number) { return std::to_string(number); };
+  std::string name = text(sizes.sequences) + " x " + text(sizes.length);
+  if (with_heads) name += ", " + text(sizes.heads) + " heads of " + text(sizes.head_size);
+  if (sizes.kv_heads != sizes.heads) name += " and " + text(sizes.kv_heads) + " of keys";
+  return name + (sizes.causal ? " causal" : "") + (sizes.dropout > 0.0f ? " with dropout" : "");
+}
+
+/// Attention of whole sequences, forward and backward.
+template <class B>
+void add_step_attention(KernelTable<B>& table, const std::string& shape, const AttentionSizes& sizes) {
+  const std::int64_t n = std::int64_t{sizes.sequences} * sizes.length, c = sizes.heads * sizes.head_size,
+                     kv_c = sizes.kv_heads * sizes.head_size;
+  const Array x = matrix(n, c, 0, uniform(-1, 1)), kv = matrix(n, kv_c, 0, uniform(-1, 1));
+  const Lengths lengths{std::vector<std::int32_t>(static_cast<std::size_t>(sizes.sequences), sizes.length)};
+  const auto options = [=](auto& a) {
+    AttentionOptions result;
+    result.query_segments = result.key_segments = lengths.view(a.integers(0), a.integers(1));
+    result.heads = sizes.heads;
+    result.kv_heads = sizes.kv_heads;
+    result.head_size = sizes.head_size;
+    result.scale = 1.0f / std::sqrt(static_cast<float>(sizes.head_size));
+    result.causal = sizes.causal;
+    result.dropout = {sizes.dropout, {1, 2}, 3, a.integers(2).data(), a.integers(1).data()};
+    return result;
+  };
+  const Array offsets = integers(lengths.offsets()), positions = integers(lengths.positions(false)),
+              samples = integers(n, below(sizes.sequences)), y = out_matrix(n, c, 0),
+              dkv = out_matrix(n, kv_c, 0);
+  // Two products of [length, length, c] forward, five backward; half of each under a causal mask.
+  const double one = 2.0 * double(n) * double(sizes.length) * double(c) * (sizes.causal ? 0.5 : 1.0);
+  table
+      .add("attention " + shape,
+           {offsets, positions, samples, x, kv, kv, y, as_wide(out_matrix(n, sizes.heads, 0))},
+           [=](const auto& b, auto& a) {
+             b.attention(a.matrix(3), a.matrix(4), a.matrix(5), options(a), a.matrix(6), a.wide_matrix(7));
+           })
+      .flop = 2 * one;
+  // As large as the log-sum-exps of such scores, so that weights are at most 1.
+  const double log_sum = std::log(double(sizes.length));
+  table
+      .add("attention_backward " + shape,
+           {offsets, positions, samples, x, x, kv, kv, x,
+            as_wide(matrix(n, sizes.heads, 0, uniform(log_sum, log_sum + 1))), y, dkv, dkv},
+           [=](const auto& b, auto& a) {
+             b.attention_backward(a.matrix(3), a.matrix(4), a.matrix(5), a.matrix(6), a.matrix(7),
+                                  a.wide_matrix(8), options(a), a.matrix(9), a.matrix(10), a.matrix(11));
+           })
+      .flop = 5 * one;
+}
 
 /// The kernels of a training step, unless said of a small BERT. For measurements: the reference would take
 /// minutes.
@@ -109,48 +168,11 @@ void add_step_cases(KernelTable<B>& table, const StepSizes& sizes = {}) {
       [](const auto& b, auto& a) {
         b.dropout(a.matrix(0), {0.1f, {1, 2}, 3, a.integers(1).data(), a.integers(2).data()}, a.matrix(3));
       });
-  struct Mask {
-    const char* name;
-    float dropout;
-    bool causal;
-  };
-  for (const auto& [name, dropout, causal] :
-       {Mask{"", 0.0f, false}, Mask{" with dropout", 0.1f, false}, Mask{" causal", 0.0f, true}}) {
-    const Lengths lengths{std::vector<std::int32_t>(static_cast<std::size_t>(sizes.sequences), sizes.length)};
-    const auto options = [=, dropout = dropout, causal = causal](auto& a) {
-      AttentionOptions result;
-      result.query_segments = result.key_segments = lengths.view(a.integers(0), a.integers(1));
-      result.heads = result.kv_heads = heads;
-      result.head_size = c / heads;
-      result.scale = 1.0f / std::sqrt(static_cast<float>(c / heads));
-      result.causal = causal;
-      result.dropout = {dropout, {1, 2}, 3, a.integers(2).data(), a.integers(1).data()};
-      return result;
-    };
-    const std::string shape = text(sizes.sequences) + " x " + text(sizes.length) + name;
-    const Array lse = as_wide(matrix(n, heads, 0, uniform(4, 5)));
-    // Two products of [length, length, c] forward, five backward; half of each under a causal mask.
-    const double one = 2.0 * double(n) * double(sizes.length) * double(c) * (causal ? 0.5 : 1.0);
-    table
-        .add("attention " + shape,
-             {integers(lengths.offsets()), integers(lengths.positions(false)),
-              integers(n, below(sizes.sequences)), x, x, x, out_matrix(n, c, 0),
-              as_wide(out_matrix(n, heads, 0))},
-             [=](const auto& b, auto& a) {
-               b.attention(a.matrix(3), a.matrix(4), a.matrix(5), options(a), a.matrix(6), a.wide_matrix(7));
-             })
-        .flop = 2 * one;
-    table
-        .add("attention_backward " + shape,
-             {integers(lengths.offsets()), integers(lengths.positions(false)),
-              integers(n, below(sizes.sequences)), x, x, x, x, x, lse, out_matrix(n, c, 0),
-              out_matrix(n, c, 0), out_matrix(n, c, 0)},
-             [=](const auto& b, auto& a) {
-               b.attention_backward(a.matrix(3), a.matrix(4), a.matrix(5), a.matrix(6), a.matrix(7),
-                                    a.wide_matrix(8), options(a), a.matrix(9), a.matrix(10), a.matrix(11));
-             })
-        .flop = 5 * one;
+  for (const auto& [dropout, causal] : {std::pair{0.0f, false}, {0.1f, false}, {0.0f, true}}) {
+    const AttentionSizes own{sizes.sequences, sizes.length, heads, heads, c / heads, causal, dropout};
+    add_step_attention(table, name_of(own, false), own);
   }
+  for (const AttentionSizes& more : sizes.attention) add_step_attention(table, name_of(more, true), more);
   const Array table_rows = matrix(vocabulary, c, 0, any), ids = integers(n, below(vocabulary));
   const double touched = double(n) * double(c);
   table

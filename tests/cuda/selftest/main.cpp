@@ -21,6 +21,12 @@
 
 namespace {
 
+/// Long causal sequences, with heads that share keys and without.
+std::vector<attune::testing::AttentionSizes> long_attention() {
+  return {{8, 1024, 12, 12, 64, true},  {8, 1024, 12, 12, 64, true, 0.1f},  {8, 1024, 9, 3, 64, true},
+          {4, 1024, 16, 16, 128, true}, {4, 1024, 16, 16, 128, true, 0.1f}, {4, 1024, 32, 8, 128, true}};
+}
+
 constexpr int skipped = 77;  // ctest is told that this stands for a test that was not run
 
 struct TestOutcome {
@@ -97,10 +103,11 @@ int test(int argc, char** argv) {
   if (context.shouldExit()) return failed;
   print_outcomes();
   if (speed)
-    print_speeds(testing::measure_speed(device,
-                                        small ? testing::StepSizes{2, 4, 16, 24, 2, 40, 3}
-                                              : testing::StepSizes{32, 128, 768, 3072, 12, 30522, 600},
-                                        small ? 2 : 20));
+    print_speeds(testing::measure_speed(
+        device,
+        small ? testing::StepSizes{2, 4, 16, 24, 2, 40, 3, {{1, 5, 4, 2, 4}}}
+              : testing::StepSizes{32, 128, 768, 3072, 12, 30522, 600, long_attention()},
+        small ? 2 : 20));
   std::size_t passed = 0;
   for (const TestOutcome& outcome : outcomes()) passed += outcome.passed;
   std::printf("\n%zu of %zu suites passed\n", passed, outcomes().size());
