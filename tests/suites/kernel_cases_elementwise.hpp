@@ -49,6 +49,7 @@ void add_layout_cases(KernelTable<B>& table) {
              {"columns from the second on", 37 * 72, 37 * 64, {37, 64}, {72, 1}, {64, 1}, 1},
              {"odd rows", 37 * 72, 37 * 63, {37, 63}, {72, 1}, {63, 1}, 0},
              {"odd gaps", 37 * 65, 37 * 64, {37, 64}, {65, 1}, {64, 1}, 0},
+             {"to odd gaps", 37 * 64, 37 * 65, {37, 64}, {64, 1}, {65, 1}, 0},
              {"columns of rows of blocks",
               2 * 3 * 2 * 5 * 8,
               2 * 3 * 2 * 2 * 8,
