@@ -54,6 +54,10 @@ TEST_CASE("operations: shapes and numbers that do not fit are refused") {
   CHECK_THROWS_AS(dropout_add_layer_norm(x, {}, y, c, c, 1e-5f), ShapeError);
   CHECK_THROWS_AS(dropout_add_layer_norm(x, attune::testing::make_mask(device, 2, 0.5f), x, c, c, 1e-5f),
                   ShapeError);
+  CHECK_THROWS_AS(add_layer_norm(x, {}, y, c, c, 1e-5f), ShapeError);
+  CHECK_THROWS_AS(add_layer_norm(x, {}, x, wide, {}, 1e-5f), ShapeError);
+  CHECK_THROWS_AS(add_layer_norm(x, attune::testing::make_mask(device, 2, 0.5f), x, c, c, 1e-5f), ShapeError);
+  CHECK_THROWS_AS(add_rms_norm(x, y, c, 1e-5f), ShapeError);
   CHECK_THROWS_AS(dropout(x, attune::testing::make_mask(device, 4, 0.5f)), ShapeError);
   const std::vector<std::int32_t> three{3}, negative{0, -1};
   CHECK_THROWS_AS(gather_rows(x, RowIndex<Cpu>(device, three)), ShapeError);

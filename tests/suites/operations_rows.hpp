@@ -1,5 +1,6 @@
 #pragma once
 
+#include <attune/ops/add_norm.hpp>
 #include <attune/ops/embedding.hpp>
 #include <attune/ops/feed_forward.hpp>
 #include <attune/ops/gather_rows.hpp>
@@ -157,6 +158,26 @@ void add_norm_operations(OperationTable<B>& table) {
               });
     table.add("rms_norm: " + name, {plain[0], plain[1]}, forward, backward,
               [eps](const auto& in) { return rms_norm(in.x(0), in.p(1), eps); });
+    // The sum and its norm: both read, the norm alone, the sum alone. The sum of both is stored once more.
+    OperationBound both = forward_sum;
+    both.stored += 1;
+    both.scale += 3.7;
+    both.terms += 4;
+    for (const char* read : {"both", "norm", "sum"}) {
+      const auto part = [read = std::string(read)](const auto& pair) {
+        const auto& [sum, norm] = pair;
+        return read == "both" ? sum + norm : read == "norm" ? norm : sum;
+      };
+      const std::string suffix = name + " " + read;
+      for (const float p : {0.0f, 0.4f})
+        table.add("add_norm: layer norm " + suffix + (p > 0 ? " with dropout" : ""), two, both, backward_sum,
+                  [=](const auto& in) {
+                    return part(add_layer_norm(in.x(0), make_mask(in.device(), rows, p), in.x(1), in.p(2),
+                                               in.p(3), eps));
+                  });
+      table.add("add_norm: RMS norm " + suffix, {two[0], two[1], two[2]}, both, backward_sum,
+                [=](const auto& in) { return part(add_rms_norm(in.x(0), in.x(1), in.p(2), eps)); });
+    }
   }
   // A weight of its own gradient twice, and a bias whose gradient comes from elsewhere first: one accumulates
   // alone.

@@ -71,9 +71,9 @@ struct Gpt2Block {
     }
     const RowKeys<B>& keys = place.picks ? pass.picked_keys : pass.keys;
     const AdapterRows<B> rows(pass.random, keys);
-    const Tensor<T, B> h =
-        residual + attune::dropout(attn_c_proj(attended), resid_dropout.mask(pass.random, keys));
-    return h + attune::dropout(mlp(ln_2(h)), mlp_dropout.mask(pass.random, keys));
+    const auto [h, normalised] =
+        ln_2.with_sum(attn_c_proj(attended), resid_dropout.mask(pass.random, keys), residual);
+    return h + attune::dropout(mlp(normalised), mlp_dropout.mask(pass.random, keys));
   }
 
   /// Bytes that a training step keeps of this layer for backward, of `rows` tokens.

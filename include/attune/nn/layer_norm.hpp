@@ -1,5 +1,8 @@
 #pragma once
 
+#include <tuple>
+
+#include <attune/ops/add_norm.hpp>
 #include <attune/ops/layer_norm.hpp>
 
 namespace attune {
@@ -19,6 +22,11 @@ struct LayerNorm {
   Tensor<T, B> operator()(const Tensor<T, B>& x, const DropoutMask<B>& mask,
                           const Tensor<T, B>& residual) const {
     return dropout_add_layer_norm(x, mask, residual, weight, bias, eps);
+  }
+  /// The sum residual + dropout(x) and its norm.
+  std::tuple<Tensor<T, B>, Tensor<T, B>> with_sum(const Tensor<T, B>& x, const DropoutMask<B>& mask,
+                                                  const Tensor<T, B>& residual) const {
+    return add_layer_norm(x, mask, residual, weight, bias, eps);
   }
 
   template <class Self, class Visitor>

@@ -131,8 +131,8 @@ struct PreNormLayer {
       residual = gather_rows(x, pass.picked);
     }
     const AdapterRows<B> rows(pass.random, place.picks ? pass.picked_keys : pass.keys);
-    const Tensor<T, B> h = residual + self_attn.o_proj(attended);
-    return h + mlp(post_attention_layernorm(h));
+    const auto [h, normalised] = post_attention_layernorm.with_sum(self_attn.o_proj(attended), residual);
+    return h + mlp(normalised);
   }
 
   /// Bytes that a training step keeps of this layer for backward, of `rows` tokens.

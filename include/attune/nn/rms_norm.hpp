@@ -1,5 +1,8 @@
 #pragma once
 
+#include <tuple>
+
+#include <attune/ops/add_norm.hpp>
 #include <attune/ops/rms_norm.hpp>
 
 namespace attune {
@@ -15,6 +18,10 @@ struct RmsNorm {
       : weight(device, {features}, Init::ones), eps(epsilon) {}
 
   Tensor<T, B> operator()(const Tensor<T, B>& x) const { return rms_norm(x, weight, eps); }
+  /// The sum residual + x and its norm.
+  std::tuple<Tensor<T, B>, Tensor<T, B>> with_sum(const Tensor<T, B>& x, const Tensor<T, B>& residual) const {
+    return add_rms_norm(x, residual, weight, eps);
+  }
 
   template <class Self, class Visitor>
   static void visit(Self& self, Visitor&& part) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <tuple>
 
 #include <attune/autograd/apply.hpp>
 #include <attune/ops/dropout.hpp>
@@ -23,32 +24,48 @@ struct LayerNormOp {
 
   Detached<T, B> forward(Needs needs, const Detached<T, B>& input, const Detached<T, B>& residual,
                          const Detached<T, B>& weight, const Detached<T, B>& bias) {
+    return std::get<1>(sum_and_norm(needs, needs.any, input, residual, mask, weight, bias));
+  }
+
+  /// (s, y); s is empty where it is x, or is neither saved nor to be kept.
+  std::tuple<Detached<T, B>, Detached<T, B>> sum_and_norm(
+      Needs needs, bool keep_sum, const Detached<T, B>& input, const Detached<T, B>& residual,
+      const DropoutMask<B>& dropped, const Detached<T, B>& weight, const Detached<T, B>& bias) {
     const Detached<T, B> x = input.has_matrix() ? input : input.clone();
     const Detached<T, B> shortcut = !has_residual || residual.has_matrix() ? residual : residual.clone();
     const B& device = x.device();
     const std::int64_t rows = x.matrix().rows;
     const Detached<T, B> y(device, x.shape());
     const Detached<T, B> total =
-        has_residual && needs.any ? Detached<T, B>(device, x.shape()) : Detached<T, B>();
+        has_residual && keep_sum ? Detached<T, B>(device, x.shape()) : Detached<T, B>();
     mean = Detached<Wide<T>, B>(device, {rows});
     rstd = Detached<Wide<T>, B>(device, {rows});
     device.layer_norm(MatrixView<const T>(x.matrix()),
                       has_residual ? MatrixView<const T>(shortcut.matrix()) : MatrixView<const T>(),
-                      mask.view, std::span<const T>(weight.span()),
+                      dropped.view, std::span<const T>(weight.span()),
                       bias ? std::span<const T>(bias.span()) : std::span<const T>(), eps,
                       total ? total.matrix() : MatrixView<T>(), y.matrix(), mean.span(), rstd.span());
     if (needs.any) {
       s = total ? total : x;
       w = weight;
     }
-    return y;
+    return {total, y};
   }
 
   void backward(const Detached<T, B>& dy, Gradient<T, B> dx, Gradient<T, B> dresidual,
                 Gradient<Wide<T>, B> dw, Gradient<Wide<T>, B> db) const {
+    const Detached<T, B> dropped = dx && mask ? Detached<T, B>(dy.device(), dy.shape()) : Detached<T, B>();
+    const Detached<T, B> ds = sum_gradient(dy, mask, dropped, dw, db);
+    if (dx) dx.adopt(dropped ? dropped : ds);
+    if (dresidual) dresidual.adopt(ds);
+  }
+
+  /// ds; fills the parameters' gradients, and `dropped`, where that is an array, with dropout(ds).
+  Detached<T, B> sum_gradient(const Detached<T, B>& dy, const DropoutMask<B>& dropout,
+                              const Detached<T, B>& dropped, Gradient<Wide<T>, B>& dw,
+                              Gradient<Wide<T>, B>& db) const {
     const B& device = dy.device();
     const Detached<T, B> ds(device, dy.shape());
-    const Detached<T, B> dropped = dx && mask ? Detached<T, B>(device, dy.shape()) : Detached<T, B>();
     // The kernel adds to both or to neither; a gradient without its fellow is asked for alone.
     const bool accumulate = dw && dw.accumulate();
     const bool same = !dw || !db || db.accumulate() == accumulate;
@@ -58,7 +75,7 @@ struct LayerNormOp {
                                  std::span<const Wide<T>>(rstd.span()), ds.matrix(),
                                  weight_grad ? weight_grad->target().span() : std::span<Wide<T>>(),
                                  bias_grad ? bias_grad->target().span() : std::span<Wide<T>>(), add,
-                                 mask.view, dropped ? dropped.matrix() : MatrixView<T>());
+                                 dropout.view, dropped ? dropped.matrix() : MatrixView<T>());
     };
     if (same) {
       run(dw ? &dw : nullptr, db ? &db : nullptr, dw ? accumulate : db && db.accumulate());
@@ -66,8 +83,7 @@ struct LayerNormOp {
       run(&dw, nullptr, accumulate);
       run(nullptr, &db, !accumulate);
     }
-    if (dx) dx.adopt(dropped ? dropped : ds);
-    if (dresidual) dresidual.adopt(ds);
+    return ds;
   }
 };
 
