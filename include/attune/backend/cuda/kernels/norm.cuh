@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attune/backend/cuda/kernels/norm_backward.cuh>
+#include <attune/backend/cuda/kernels/norm_forward.cuh>
 
 // Norms: see Norm in backend.hpp. Rows are read again in each pass: they lie in the cache by then, and each
 // thread reads what it wrote itself.
@@ -258,6 +259,12 @@ template <class T>
 void Norm<T>::layer_norm(MatrixView<const T> x, MatrixView<const T> residual, DropoutView dropout,
                          std::span<const T> weight, std::span<const T> bias, float eps, MatrixView<T> s,
                          MatrixView<T> y, std::span<W> mean, std::span<W> rstd) const {
+  if (norm_forward(
+          context_of(*this),
+          NormForward<Scalar<T>, true>{rows_of(x), rows_of(residual), Dropout(dropout), row_of(weight),
+                                       row_of(bias), eps, rows_of(s), rows_of(y), mean.data(), rstd.data()},
+          x.rows, x.cols))
+    return;
   launch_row_groups(context_of(*this), x.rows, x.cols, [&](const auto& config, auto threads) {
     check(ATTUNE_LAUNCH(config, (layer_norm_kernel<Scalar<T>, threads.value>), rows_of(x), rows_of(residual),
                         Dropout(dropout), row_of(weight), row_of(bias), eps, rows_of(s), rows_of(y),
@@ -294,6 +301,19 @@ void Norm<T>::layer_norm_backward(MatrixView<const T> dy, MatrixView<const T> s,
 template <class T>
 void Norm<T>::rms_norm(MatrixView<const T> x, MatrixView<const T> residual, std::span<const T> weight,
                        float eps, MatrixView<T> s, MatrixView<T> y, std::span<W> rstd) const {
+  if (norm_forward(context_of(*this),
+                   NormForward<Scalar<T>, false>{rows_of(x),
+                                                 rows_of(residual),
+                                                 Dropout(),
+                                                 row_of(weight),
+                                                 {},
+                                                 eps,
+                                                 rows_of(s),
+                                                 rows_of(y),
+                                                 nullptr,
+                                                 rstd.data()},
+                   x.rows, x.cols))
+    return;
   launch_row_groups(context_of(*this), x.rows, x.cols, [&](const auto& config, auto threads) {
     check(ATTUNE_LAUNCH(config, (rms_norm_kernel<Scalar<T>, threads.value>), rows_of(x), rows_of(residual),
                         row_of(weight), eps, rows_of(s), rows_of(y), rstd.data(), x.rows, x.cols),
