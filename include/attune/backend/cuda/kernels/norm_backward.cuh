@@ -86,9 +86,13 @@ __global__ void __launch_bounds__(32 * norm_warps, sizeof(S) == 2 ? 2 : 1)
     for (int p = 0; p < packs; ++p) {
       if (first >= cols - p * width) continue;
       Pack<S> out = pack_of<S>(dy[p]);
+      // What follows from these would be kept over all rows, and registers are few.
+      Dropout dropout = f.dropout;
       uint32_t block = threadIdx.x * (pack / 4) + p * (width / 4);
-      port::forget(block);  // what follows from it would be kept over all rows, and registers are few
-      f.dropout.apply_from(out, row, block);
+      port::forget(dropout.key0);
+      port::forget(dropout.key1);
+      port::forget(block);
+      dropout.apply_from(out, row, block);
       store_global_pack(dx_row + p * width, out, pack, true);
     }
   }
