@@ -1,9 +1,10 @@
 // Attention of the CUDA backend in the emulator: fragments of tensor cores, heads of all sizes, many keys for
 // few queries.
 #include <doctest/doctest.h>
-#include <attune/backend/cuda/kernels/common.cuh>
+#include <attune/backend/cuda/kernels/attention_mma_backward.cuh>
 #include <attune/core/error.hpp>
 
+#include <array>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -156,6 +157,46 @@ KernelTable<Cuda> few_queries() {
   return table;
 }
 
+/// Counts the blocks of each tile, head and sequence, and keeps the number of the last of them.
+void record_blocks(cuda::BlockOrder order, int* counts, int* numbers) {
+  if (!order.present()) return;
+  const cuda::BlockOrder::Block block = order.block();
+  const unsigned at = (block.sequence * order.heads + static_cast<unsigned>(block.head)) * gridDim.y +
+                      static_cast<unsigned>(block.tile);
+  if (threadIdx.x != 0) return;
+  cuda::port::atomic_add(counts + at, 1);
+  numbers[at] = static_cast<int>((blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x);
+}
+
+/// The backward on tensor cores where dropout's decisions of one key head at a time have room.
+KernelTable<Cuda> backward_by_heads() {
+  KernelTable<Cuda> table;
+  add_attention_case(table, {"by heads", {{70, 9}}, {{70, 9}}, 6, 3, 32, 0, true, 0, 0, 0.25f});
+  KernelTable<Cuda> result;
+  for (KernelCase<Cuda> kernel_case : table.cases()) {
+    if (kernel_case.name.find("backward") == std::string::npos) continue;
+    result.add(kernel_case.name, kernel_case.arrays, kernel_case.reference, [](const Cuda& b, auto& a) {
+      using T = std::remove_cvref_t<decltype(*a.matrix(5).data)>;
+      if constexpr (std::is_same_v<T, bfloat16>) {
+        AttentionOptions options;
+        const std::int32_t* positions = a.integers(1).data();
+        options.query_segments = options.key_segments = {a.integers(0).data(), 2, 79, 70, positions};
+        options.heads = 6;
+        options.kv_heads = 3;
+        options.head_size = 32;
+        options.scale = 1.0f / std::sqrt(32.0f);
+        options.causal = true;
+        options.dropout = {0.25f, {5, 6}, 3, a.integers(4).data(), positions};
+        b.attention(a.matrix(5), a.matrix(6), a.matrix(7), options, a.matrix(8), a.wide_matrix(9));
+        cuda::attention_backward_on_tensor_cores(b.context(), a.matrix(10), a.matrix(5), a.matrix(6),
+                                                 a.matrix(7), a.matrix(8), a.wide_matrix(9), options,
+                                                 a.matrix(11), a.matrix(12), a.matrix(13), 1);
+      }
+    });
+  }
+  return result;
+}
+
 /// |found - expected| / |expected| in the 2-norm, over the cells of an output.
 double relative_error(const Array& array, const std::vector<double>& found,
                       const std::vector<double>& expected) {
@@ -231,6 +272,34 @@ TEST_CASE("Cuda: attention with heads of all sizes is within its bounds of the r
 TEST_CASE("Cuda: attention with unusual scales is nearly as exact in the 2-norm") {
   // Where one weight is nearly 1, its gradient is a small difference, and delta is taken from a rounded y.
   check_norms(unusual_scales(), 0x1p-6);
+}
+
+TEST_CASE("Cuda: attention is differentiated some heads at a time where decisions of dropout have no room") {
+  check_norms(backward_by_heads());
+}
+
+TEST_CASE(
+    "Cuda: each tile of attention has its block, and tiles come in order for heads that share the cache") {
+  const Cuda device = tested_device();
+  for (const auto& [heads, sequences, bytes, together] : std::vector<std::array<std::int64_t, 4>>{
+           {3, 5, 1, 15}, {3, 5, std::int64_t{6} << 20, 4}, {2, 1, 1 << 30, 1}}) {
+    const cuda::BlockOrder order(heads, sequences);
+    const dim3 grid = order.grid(130, 64, bytes);
+    CHECK(grid.x == together);
+    CHECK(grid.y == 3);
+    const std::size_t blocks = static_cast<std::size_t>(heads * sequences * 3);
+    const OnDevice<int> counts(device, std::vector<int>(blocks)), numbers(device, std::vector<int>(blocks));
+    const auto config = cuda::launch_config(device.context(), grid, 32);
+    cuda::check(ATTUNE_LAUNCH(config, record_blocks, order, counts.get(), numbers.get()), "blocks");
+    CHECK(counts.values() == std::vector<int>(blocks, 1));
+    const std::vector<int> found = numbers.values();
+    for (std::size_t pair = 0; pair < blocks / 3; ++pair) {
+      const int first = static_cast<int>(pair) / static_cast<int>(together) * static_cast<int>(3 * together) +
+                        static_cast<int>(pair) % static_cast<int>(together);
+      for (int tile = 0; tile < 3; ++tile)
+        CHECK(found[pair * 3 + static_cast<std::size_t>(tile)] == first + tile * static_cast<int>(together));
+    }
+  }
 }
 
 TEST_CASE("Cuda: attention of few queries is within its bounds of the reference") {

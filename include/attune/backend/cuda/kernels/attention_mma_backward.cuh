@@ -355,14 +355,15 @@ inline void attention_backward_on_tensor_cores(Context& context, MatrixView<cons
                                                MatrixView<const bfloat16> v, MatrixView<const bfloat16> y,
                                                MatrixView<const float> lse, const AttentionOptions& options,
                                                MatrixView<bfloat16> dq, MatrixView<bfloat16> dk,
-                                               MatrixView<bfloat16> dv) {
+                                               MatrixView<bfloat16> dv,
+                                               std::int64_t dropped_bytes = most_dropped_bytes) {
   const AttentionShape shape(options);
   const SegmentsView &queries = options.query_segments, &keys = options.key_segments;
   const std::int64_t group = options.heads / options.kv_heads;
   // Of as many keys as blocks of them have: 32 in a word, 64 or 128 in a block.
   const std::int64_t key_groups = shape.dropout.on ? 4 * ceil_div(keys.max_length, 128) : 0;
   const std::int64_t words = key_groups * q.rows;  // of one head
-  const std::int64_t most = most_dropped_bytes / (4 * std::max<std::int64_t>(words * group, 1));
+  const std::int64_t most = dropped_bytes / (4 * std::max<std::int64_t>(words * group, 1));
   const std::int64_t chunk = std::clamp<std::int64_t>(most, 1, options.kv_heads);  // of key heads
   const Workspace<QueryNumbers> numbers(context, static_cast<std::size_t>(q.rows * chunk * group));
   const Workspace<std::uint32_t> dropped(context, static_cast<std::size_t>(words * chunk * group));
