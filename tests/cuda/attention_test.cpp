@@ -175,23 +175,25 @@ KernelTable<Cuda> backward_by_heads() {
   KernelTable<Cuda> result;
   for (KernelCase<Cuda> kernel_case : table.cases()) {
     if (kernel_case.name.find("backward") == std::string::npos) continue;
-    result.add(kernel_case.name, kernel_case.arrays, kernel_case.reference, [](const Cuda& b, auto& a) {
+    result.add(kernel_case.name, kernel_case.arrays, kernel_case.prepare, [](const auto& b, auto& a) {
+      using B = std::remove_cvref_t<decltype(b)>;
       using T = std::remove_cvref_t<decltype(*a.matrix(5).data)>;
-      if constexpr (std::is_same_v<T, bfloat16>) {
-        AttentionOptions options;
-        const std::int32_t* positions = a.integers(1).data();
-        options.query_segments = options.key_segments = {a.integers(0).data(), 2, 79, 70, positions};
-        options.heads = 6;
-        options.kv_heads = 3;
-        options.head_size = 32;
-        options.scale = 1.0f / std::sqrt(32.0f);
-        options.causal = true;
-        options.dropout = {0.25f, {5, 6}, 3, a.integers(4).data(), positions};
-        b.attention(a.matrix(5), a.matrix(6), a.matrix(7), options, a.matrix(8), a.wide_matrix(9));
+      AttentionOptions options;
+      const std::int32_t* positions = a.integers(1).data();
+      options.query_segments = options.key_segments = {a.integers(0).data(), 2, 79, 70, positions};
+      options.heads = 6;
+      options.kv_heads = 3;
+      options.head_size = 32;
+      options.scale = 1.0f / std::sqrt(32.0f);
+      options.causal = true;
+      options.dropout = {0.25f, {5, 6}, 3, a.integers(4).data(), positions};
+      if constexpr (std::is_same_v<B, Cuda> && std::is_same_v<T, bfloat16>)
         cuda::attention_backward_on_tensor_cores(b.context(), a.matrix(10), a.matrix(5), a.matrix(6),
                                                  a.matrix(7), a.matrix(8), a.wide_matrix(9), options,
                                                  a.matrix(11), a.matrix(12), a.matrix(13), 1);
-      }
+      else
+        b.attention_backward(a.matrix(10), a.matrix(5), a.matrix(6), a.matrix(7), a.matrix(8),
+                             a.wide_matrix(9), options, a.matrix(11), a.matrix(12), a.matrix(13));
     });
   }
   return result;
