@@ -1,5 +1,8 @@
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+#include <string>
 #include <tuple>
 
 #include <attune/ops/dropout.hpp>
