@@ -292,7 +292,7 @@ __global__ void __launch_bounds__(mma_threads, mma_backward_blocks)
       if (seeing.none(query, mma_query_step)) continue;
       const bf16 *queries = stages + stage * tile_elements<D>(2 * tile_queries) + tile_elements<D>(at),
                  *upstream = queries + tile_elements<D>(tile_queries);
-      float weights[M][N][4], grads[M][N][4];
+      float weights[M][N][4];
       multiply_rows<D>(mine_keys, queries, weights);
       scale(weights);
       if (!seeing.all(query, mma_query_step)) hide_unseeing_queries(bounds, query, key, weights);
@@ -306,30 +306,44 @@ __global__ void __launch_bounds__(mma_threads, mma_backward_blocks)
           for (int m = 0; m < M; ++m)
             weights[m][n][r] =
                 port::exp2_fast(weights[m][n][r] * scale.factor + numbers[8 * n + r % 2].log_sum);
-      multiply_rows<D>(mine_values, upstream, grads);
       const uint32_t* dropped =
           all_dropped + (stage * groups + (warp_key - tile) / 32) * tile_queries + column;
+      // Beside the sums of 32 keys there are registers for half of the gradients at a time.
+      constexpr int part = M > 1 ? N / 2 : N;
+      uint32_t packed_weights[M][N][2], packed_grads[M][N][2];
 #pragma unroll
-      for (int n = 0; n < N; ++n)
+      for (int begin_n = 0; begin_n < N; begin_n += part) {
+        float grads[M][part][4];
+        multiply_rows<D>(mine_values, upstream + tile_elements<D>(8 * begin_n), grads);
 #pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const float delta = numbers[8 * n + e].delta;
-          const uint32_t bits = shape.dropout.on ? dropped[8 * n + e] >> shift : 0;
+        for (int i = 0; i < part; ++i) {
+          const int n = begin_n + i;
+          uint32_t bits[2];
+          float delta[2];
+#pragma unroll
+          for (int e = 0; e < 2; ++e) {
+            delta[e] = numbers[8 * n + e].delta;
+            bits[e] = shape.dropout.on ? dropped[8 * n + e] >> shift : 0;
+          }
 #pragma unroll
           for (int m = 0; m < M; ++m)
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
-              float &weight = weights[m][n][2 * h + e], &grad = grads[m][n][2 * h + e];
-              const bool drop = bits >> (2 * m + h) & 1u;
-              grad = weight * ((drop ? 0.0f : grad) * kept + delta);
-              if (drop) weight = 0.0f;
+              float kept_weights[2], key_grads[2];
+#pragma unroll
+              for (int e = 0; e < 2; ++e) {
+                const float weight = weights[m][n][2 * h + e];
+                const bool drop = (bits[e] & 1u << (2 * m + h)) != 0;
+                key_grads[e] = weight * ((drop ? 0.0f : grads[m][i][2 * h + e]) * kept + delta[e]);
+                kept_weights[e] = drop ? 0.0f : weight;
+              }
+              packed_weights[m][n][h] = pack_pair(kept_weights[0], kept_weights[1]);
+              packed_grads[m][n][h] = pack_pair(key_grads[0], key_grads[1]);
             }
         }
-      uint32_t packed[M][N][2];
-      pack(weights, packed);
-      add_weighted_rows<D>(packed, upstream, value_sums);
-      pack(grads, packed);
-      add_weighted_rows<D>(packed, queries, key_sums);
+      }
+      add_weighted_rows<D>(packed_weights, upstream, value_sums);
+      add_weighted_rows<D>(packed_grads, queries, key_sums);
     }
   }
   port::cp_async_wait<0>();
