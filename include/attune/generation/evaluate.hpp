@@ -50,8 +50,8 @@ CausalLMScores evaluate_causal_lm(Model& model, const Batch& batch) {
   if (targets.rows.empty()) return scores;
   const auto states = model.states_of(batch, targets.rows);
   const auto rows = static_cast<std::int64_t>(targets.rows.size());
-  const std::int64_t chunk = std::max<std::int64_t>(
-      16, held_logits<typename Model::backend_type>(model.loss_options) / model.vocab_size());
+  const std::int64_t chunk =
+      std::max<std::int64_t>(16, held_logits(states.device(), model.loss_options) / model.vocab_size());
   for (std::int64_t begin = 0; begin < rows; begin += chunk) {
     const std::int64_t end = std::min(rows, begin + chunk);
     const auto labels = std::span<const std::int32_t>(targets.labels)

@@ -18,16 +18,16 @@ struct LinearCrossEntropyOptions {
   float label_smoothing = 0.0f;                      ///< in [0, 1)
   /// Logits that are held at a time, in elements; at least 32 rows of them are. 0: as suits the backend, 2^23
   /// on a CPU (32 MiB of float logits, and 16 MiB of their gradient in bfloat16) and 2^27 on a GPU, which
-  /// smaller products do not keep busy (512 and 256 MiB).
+  /// smaller products do not keep busy (512 and 256 MiB), but at most a 32nd of its memory.
   std::int64_t chunk_elements = 0;
 };
 
-/// options.chunk_elements, or what suits B.
+/// options.chunk_elements, or what suits the device.
 template <class B>
-std::int64_t held_logits(const LinearCrossEntropyOptions& options) {
+std::int64_t held_logits(const B& device, const LinearCrossEntropyOptions& options) {
   if (options.chunk_elements > 0) return options.chunk_elements;
-  if constexpr (requires { B::chunk_elements; })
-    return B::chunk_elements;
+  if constexpr (requires { device.chunk_elements(); })
+    return device.chunk_elements();
   else
     return std::int64_t{1} << 23;
 }
@@ -69,7 +69,7 @@ struct LinearCrossEntropyOp {
     if (needs[0]) input_grad = Detached<T, B>(device, {rows, features});
     if (needs[1]) padded_grad = Detached<W, B>(device, {padded, features});
 
-    const std::int64_t chunk = rows_at_once(rows, classes), held = std::min(chunk, rows);
+    const std::int64_t chunk = rows_at_once(device, rows, classes), held = std::min(chunk, rows);
     const Detached<W, B> losses(device, {rows}), lse(device, {held}), total(device, {}), loss(device, {});
     const Detached<W, B> logits(device, {held, padded}), one = Detached<W, B>::full(device, {}, 1.0);
     const Detached<T, B> gradient = needs.any ? gradient_of(logits, classes) : Detached<T, B>();
@@ -111,9 +111,9 @@ struct LinearCrossEntropyOp {
   static std::size_t at(std::int64_t index) { return static_cast<std::size_t>(index); }
 
   /// As many rows as may be held, or fewer so that all chunks are about as large.
-  std::int64_t rows_at_once(std::int64_t rows, std::int64_t classes) const {
-    const std::int64_t most =
-        std::clamp<std::int64_t>(held_logits<B>(options) / classes, 32, std::max<std::int64_t>(rows, 32));
+  std::int64_t rows_at_once(const B& device, std::int64_t rows, std::int64_t classes) const {
+    const std::int64_t most = std::clamp<std::int64_t>(held_logits(device, options) / classes, 32,
+                                                       std::max<std::int64_t>(rows, 32));
     const std::int64_t chunks = std::max<std::int64_t>((rows + most - 1) / most, 1);
     constexpr std::int64_t tile = 128;  // rows of a product that are computed together
     return std::min(most, ((rows + chunks - 1) / chunks + tile - 1) / tile * tile);

@@ -165,7 +165,7 @@ class DecoderForCausalLM : public detail::DecoderBase<DecoderForCausalLM<Family,
   /// The logits and their gradient of the chunk that is held, and what may be added to the weight's rows.
   static std::int64_t head_bytes(const Base& model, std::int64_t tokens, std::int64_t) {
     const std::int64_t vocabulary = model.decoder.words().shape()[0];
-    const std::int64_t held = std::min(tokens * vocabulary, held_logits<B>({}));
+    const std::int64_t held = std::min(tokens * vocabulary, held_logits(model.decoder.words().device(), {}));
     const bool padded = detail::padded_classes<B>(vocabulary) != vocabulary;
     return held *
                static_cast<std::int64_t>(sizeof(Wide<T>) + (sizeof(T) == sizeof(Wide<T>) ? 0 : sizeof(T))) +

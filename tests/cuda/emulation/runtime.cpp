@@ -265,6 +265,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   std::strcpy(properties->name, "emulated");
   properties->major = config().compute_major;
   properties->multiProcessorCount = 4;
+  properties->totalGlobalMem = config().memory_bytes;
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {

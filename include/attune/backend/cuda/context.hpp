@@ -61,6 +61,8 @@ class Context {
   const std::string& device_name() const { return name_; }
   /// Of which kernels make as many blocks as keep the device busy.
   int multiprocessors() const { return multiprocessors_; }
+  /// The device's memory in bytes.
+  std::size_t total_memory() const { return total_memory_; }
   CUstream_st* stream() const { return stream_; }
   DeviceMemory& memory() { return memory_; }
   /// Whether attention may use cuDNN, where it is installed: yes unless set.
@@ -80,6 +82,7 @@ class Context {
   const int ordinal_;
   std::string name_;
   int multiprocessors_ = 1;
+  std::size_t total_memory_ = 0;
   CUstream_st* stream_ = nullptr;
   std::atomic<bool> cudnn_allowed_{true};
   DeviceMemory memory_;

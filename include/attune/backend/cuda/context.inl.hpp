@@ -109,6 +109,7 @@ Context::Context(int ordinal) : ordinal_(ordinal), memory_(ordinal) {
   check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
   name_ = properties.name;
   multiprocessors_ = properties.multiProcessorCount;
+  total_memory_ = properties.totalGlobalMem;
   if (properties.major < oldest_major)
     throw DeviceError("cuda: device " + std::to_string(ordinal) + " (" + name_ + ") has compute capability " +
                       std::to_string(properties.major) + "." + std::to_string(properties.minor) +

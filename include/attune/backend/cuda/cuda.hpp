@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -52,8 +53,6 @@ class Cuda : public KernelOverloads<cuda::Groups, float, bfloat16>, public cuda:
   using LateNumber = cuda::LateNumber;
   /// Products whose extents are multiples of this are computed by the fastest kernels (16 bytes of bfloat16).
   static constexpr std::int64_t product_multiple = 8;
-  /// See LinearCrossEntropyOptions: 512 MiB of float.
-  static constexpr std::int64_t chunk_elements = std::int64_t{1} << 27;
 
   /// Throws DeviceError that says what is missing: the driver, or a device of that number.
   explicit Cuda(int ordinal = 0) : context_(&cuda::Context::of(ordinal)) {}
@@ -78,6 +77,12 @@ class Cuda : public KernelOverloads<cuda::Groups, float, bfloat16>, public cuda:
   void copy(void* to, const void* from, std::size_t bytes) const { context_->copy(to, from, bytes); }
   void zero(void* device, std::size_t bytes) const { context_->zero(device, bytes); }
   void synchronize() const { context_->synchronize(); }
+
+  /// See LinearCrossEntropyOptions: 512 MiB of float, or a 32nd of the device's memory with the gradient in
+  /// bfloat16.
+  std::int64_t chunk_elements() const {
+    return std::min(std::int64_t{1} << 27, static_cast<std::int64_t>(context_->total_memory()) / (32 * 6));
+  }
 
   /// Bytes of tensors and workspace on this device.
   MemoryStats memory_stats() const { return context_->memory().stats(); }

@@ -115,7 +115,7 @@ bool gemm_gelu(Context& context, MatrixView<const T> x, MatrixView<const T> weig
 template <class T>
 bool gemm_gelu_backward(Context& context, MatrixView<const T> dy, MatrixView<const T> weight,
                         MatrixView<const T> pre, MatrixView<T> dpre, std::span<T> bias_grad) {
-  if (dy.cols == 0 || !is_even(pre)) return false;
+  if (dy.cols == 0 || !is_even(dy) || !is_even(weight) || !is_even(dpre) || !is_even(pre)) return false;
   GemmShape shape = gemm_shape(context, dy, weight, dpre, {});
   shape.stride_saved = pre.stride;
   GemmOperands operands{1.0f, dy.data, weight.data, 0.0f, dpre.data};

@@ -133,8 +133,8 @@ template <class S, bool Centered>
 bool norm_backward(Context& context, const NormBackward<S, Centered>& f, std::int64_t rows,
                    std::int64_t cols) {
   constexpr int sums = NormBackward<S, Centered>::sums;
-  if (cols > short_row || cols % pack_size<S> != 0 || !f.dy.aligned || !f.s.aligned || !f.weight.aligned ||
-      !f.ds.aligned || (f.dx.data != nullptr && !f.dx.aligned))
+  if (cols == 0 || cols > short_row || cols % pack_size<S> != 0 || !f.dy.aligned || !f.s.aligned ||
+      !f.weight.aligned || !f.ds.aligned || (f.dx.data != nullptr && !f.dx.aligned))
     return false;
   // Short blocks keep many loads in flight, few blocks are few parts to add.
   constexpr std::int64_t shortest = 2 * norm_warps, most_blocks = 256;

@@ -152,7 +152,7 @@ cudaError_t launch(const cudaLaunchConfig_t& config, void (*kernel)(Params...), 
 
 }  // namespace attune::cuda::port
 
-#define ATTUNE_SHARED(T, name, count) __shared__ T name[count]
+#define ATTUNE_SHARED(T, name, count) __shared__ __align__(16) T name[count]
 #define ATTUNE_DYNAMIC_SHARED(T, name)                                     \
   extern __shared__ __align__(128) unsigned char attune_dynamic_shared_[]; \
   T* name = reinterpret_cast<T*>(attune_dynamic_shared_)
