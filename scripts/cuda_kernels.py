@@ -93,8 +93,8 @@ def main():
     lines = ["# CUDA kernels as compiled", "",
              f"Registers a thread and bytes of static shared memory, by nvcc {version} with warnings as errors; written by "
              "`scripts/cuda_kernels.py`.",
-             f"{len(rows)} kernels, {'none' if not problems else len(problems)} spilling or over a limit. Compiled, not run on "
-             "hardware: see [cuda.md](cuda.md).", "",
+             f"{len(rows)} kernels, {'none' if not problems else len(problems)} spilling or over a limit. Which have run "
+             "on hardware: see [cuda.md](cuda.md).", "",
              "| kernel | " + " | ".join(f"sm_{a}" for a in arguments.architectures) + " | shared |",
              "|---|" + "---:|" * (len(arguments.architectures) + 1)]
     for name in sorted(rows, key=lambda n: names[n]):
