@@ -68,13 +68,17 @@ inline void check_equal(const Run& found, const Run& expected, const RunBounds& 
     CHECK(found.losses[i] == doctest::Approx(expected.losses[i]).epsilon(bounds.losses));
   REQUIRE(found.gradients.size() == expected.gradients.size());
   CHECK(!expected.gradients.empty());
-  for (const auto& [name, gradient] : expected.gradients) {
+  for (const auto& entry : expected.gradients) {  // no structured binding: clang++ 14 cannot capture it
+    const auto& name = entry.first;
+    const auto& gradient = entry.second;
     if (name.find("key.bias") != name.npos) continue;
     CAPTURE(name);
     CHECK(relative_error(found.gradients.at(name), gradient) < bounds.gradients);
   }
   REQUIRE(found.parameters.size() == expected.parameters.size());
-  for (const auto& [name, parameter] : expected.parameters) {
+  for (const auto& entry : expected.parameters) {  // no structured binding: clang++ 14 cannot capture it
+    const auto& name = entry.first;
+    const auto& parameter = entry.second;
     if (name.find("key.bias") != name.npos) continue;
     CAPTURE(name);
     CHECK(relative_error(found.parameters.at(name), parameter) < bounds.parameters);
@@ -94,13 +98,17 @@ inline void check_as_close(const Run& found, const Run& rounded, const Run& exac
           2.0 * std::abs(rounded.losses[i] - exact.losses[i]) + bfloat16_epsilon * exact.losses[i]);
   REQUIRE(found.gradients.size() == exact.gradients.size());
   CHECK(!exact.gradients.empty());
-  for (const auto& [name, gradient] : exact.gradients) {
+  for (const auto& entry : exact.gradients) {  // no structured binding: clang++ 14 cannot capture it
+    const auto& name = entry.first;
+    const auto& gradient = entry.second;
     if (name.find("key.bias") != name.npos) continue;
     CAPTURE(name);
     check(found.gradients.at(name), rounded.gradients.at(name), gradient);
   }
   REQUIRE(found.parameters.size() == exact.parameters.size());
-  for (const auto& [name, parameter] : exact.parameters) {
+  for (const auto& entry : exact.parameters) {  // no structured binding: clang++ 14 cannot capture it
+    const auto& name = entry.first;
+    const auto& parameter = entry.second;
     if (name.find("key.bias") != name.npos) continue;
     CAPTURE(name);
     check(found.parameters.at(name), rounded.parameters.at(name), parameter);

@@ -105,7 +105,7 @@ __device__ __forceinline__ void add_weighted(const float* weights, const float* 
 #pragma unroll
     for (int group = 0; group < Tiles::groups; ++group) {
       const int d = group_column<Tiles>(group);
-      if (d >= head_size) break;
+      if (d >= head_size) continue;
 #pragma unroll
       for (int row = 0; row < 4; ++row) {
         float values[Tiles::width];
