@@ -82,7 +82,7 @@ void gemm(Context& context, MatrixView<const T> a, MatrixView<const T> b, Matrix
 }
 
 /// Whether every row begins at a multiple of 16 bytes and has a multiple of 8 elements. Of other matrices
-/// cuBLASLt cannot write one beside the result, and it rounds sums to bfloat16 before gelu.
+/// cuBLASLt cannot write one beside the result, and it may round sums to bfloat16 before gelu.
 template <class T>
 bool is_even(MatrixView<T> matrix) {
   return matrix.stride % 8 == 0 && matrix.cols % 8 == 0 && is_aligned16(matrix.data);
